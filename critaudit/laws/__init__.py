@@ -1,0 +1,1 @@
+"""Statistics on arrays: which law do the numbers follow? NumPy and SciPy only."""

@@ -1,0 +1,1 @@
+"""What theory predicts, without data: mean fields, edges, universality classes. NumPy and SciPy only."""
