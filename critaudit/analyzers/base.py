@@ -1,0 +1,76 @@
+"""What an analyzer is: a few functions with a name, a reason, and a list of what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critaudit.measurement import Measurement
+from critaudit.model import ModelView, WeightMatrix
+from critaudit.report.record import Finding, Layer
+
+Measurements: TypeAlias = Mapping[str, Measurement]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user chose. `inputs` is an array of samples (batch first) or None for calibrated Gaussian ones."""
+
+    seed: int = 0
+    device: str = "cpu"
+    activation: str | None = None
+    inputs: NDArray[np.float32] | None = None
+    samples: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInput:
+    """One weight matrix, read: `blocks` has shape (groups, rows, columns); `finite` says that all entries are.
+
+    `bias` is the layer's bias vector where the source has one that fits.
+    """
+
+    matrix: WeightMatrix
+    blocks: NDArray[np.generic]
+    finite: bool
+    bias: NDArray[np.generic] | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkMeasurements:
+    """What a forward pass gave: by layer (the matrix's `tensor`), and for the model as a whole."""
+
+    layers: Mapping[str, Measurements] = field(default_factory=dict)
+    model: Measurements = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Analyzer:
+    """One analysis. Its measurement IDs start with `id`; `requires` says whether weights suffice or a network must run.
+
+    `layer` measures one matrix, `network` runs the model, `summary` condenses the layers into model-level measurements,
+    `find` turns measurements into findings. All are pure: they print nothing and keep nothing.
+    """
+
+    id: str
+    title: str
+    why: str
+    requires: Literal["weights", "network"]
+    layer: Callable[[LayerInput, Settings], Measurements] | None = None
+    network: Callable[[ModelView, Settings], NetworkMeasurements] | None = None
+    summary: Callable[[Sequence[Layer]], Measurements] | None = None
+    find: Callable[[Sequence[Layer], Measurements], Iterable[Finding]] | None = None
+
+
+def numbers(layers: Sequence[Layer], measurement_id: str) -> list[tuple[Layer, float]]:
+    """The layers in which `measurement_id` was measured as a number, with that number."""
+    found = []
+    for layer in layers:
+        measurement = layer.measurements.get(measurement_id)
+        if measurement is not None and (number := measurement.number) is not None:
+            found.append((layer, number))
+    return found

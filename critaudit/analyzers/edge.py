@@ -1,0 +1,115 @@
+"""Edge: how far each layer is from the edge of chaos, were its weights independent (Zhang21; Poole 2016)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
+from critaudit.errors import CritauditError
+from critaudit.laws.moments import moments
+from critaudit.measurement import Measurement, measured, not_applicable, undetermined
+from critaudit.report.record import Finding, Layer
+from critaudit.theory import gaussian, spin_glass
+
+_IDS = ("j0", "j", "chi1", "distance", "phase")
+# |ln χ₁| beyond which a signal's small differences grow or fade by 2 per layer: worth a word.
+_FAR = math.log(2.0)
+_NO_ACTIVATION = "the layer's activation is not known; name it with --activation"
+
+
+def _layer(layer: LayerInput, settings: Settings) -> Measurements:
+    matrix = layer.matrix
+    if matrix.kind == "embedding":
+        return {f"edge.{name}": not_applicable("an embedding looks rows up; no signal is multiplied") for name in _IDS}
+    found = moments(layer.blocks)
+    if found.mean is None or found.std is None or found.nan + found.inf:
+        return {f"edge.{name}": undetermined("the weights have no finite mean and variance") for name in _IDS}
+    size = matrix.fan_in
+    j0, j = size * found.mean, math.sqrt(size) * found.std
+    error0 = 1.96 * j * math.sqrt(size / found.finite)
+    error = 0.98 * j * math.sqrt(max((found.excess_kurtosis or 0.0) + 2.0, 0.0) / found.finite)
+    measurements: dict[str, Measurement] = {
+        "edge.j0": measured(
+            j0, interval=(j0 - error0, j0 + error0), n=found.finite, method="J₀ = N·mean(W), N = fan_in"
+        ),
+        "edge.j": measured(
+            j, interval=(j - error, j + error), n=found.finite, method="J = √(N·var(W)), N = fan_in; error by kurtosis"
+        ),
+    }
+    activation = settings.activation or matrix.activation
+    return measurements | _chi1(j, activation, layer) | {"edge.phase": _phase(j0, j, activation, layer)}
+
+
+def _chi1(j: float, activation: str | None, layer: LayerInput) -> Measurements:
+    if activation is None:
+        return {"edge.chi1": not_applicable(_NO_ACTIVATION), "edge.distance": not_applicable(_NO_ACTIVATION)}
+    sigma_b = 0.0 if layer.bias is None else float(np.sqrt(np.mean(np.square(layer.bias, dtype=np.float64))))
+    method = (
+        f"χ₁ = σ_w²·E[φ′²] at the fixed point of the layer iterated on itself, φ = {activation}, σ_w² = fan_in·var(W), "
+        f"σ_b = {sigma_b:.3g}{' (no bias found)' if layer.bias is None else ''}"
+    )
+    try:
+        chi1 = float(gaussian.chi1(j, sigma_b, activation))
+    except CritauditError as error:
+        return {"edge.chi1": undetermined(str(error)), "edge.distance": undetermined(str(error))}
+    distance = math.log(chi1) if chi1 > 0 else -math.inf
+    return {
+        "edge.chi1": measured(chi1, n=layer.blocks.size, method=method),
+        "edge.distance": measured(distance, n=layer.blocks.size, method=f"ln χ₁; {method}"),
+    }
+
+
+def _phase(j0: float, j: float, activation: str | None, layer: LayerInput) -> Measurement:
+    if activation != "tanh":
+        return not_applicable("the (J₀, J) boundary is that of tanh layers" if activation else _NO_ACTIVATION)
+    if layer.matrix.rows != layer.matrix.columns or layer.matrix.kernel:
+        return not_applicable("the (J₀, J) boundary is that of square layers")
+    return measured(str(spin_glass.phase(j0, j)), n=layer.blocks.size, method="(J₀, J) against Zhang21's boundary")
+
+
+def _summary(layers: Sequence[Layer]) -> Measurements:
+    values = [value for _, value in numbers(layers, "edge.distance")]
+    if not values:
+        return {"edge.distance_mean": undetermined("no layer with a known activation", n=0)}
+    return {
+        "edge.distance_mean": measured(
+            math.fsum(values) / len(values),
+            interval=(min(values), max(values)),
+            n=len(values),
+            method="mean of ln χ₁ over layers; interval: their range",
+        )
+    }
+
+
+def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
+    far = [(layer, value) for layer, value in numbers(layers, "edge.distance") if abs(value) > _FAR]
+    known = len(numbers(layers, "edge.distance"))
+    for sign, word, effect in ((-1, "ordered", "fade"), (1, "chaotic", "grow")):
+        side = [(layer, value) for layer, value in far if value * sign > 0]
+        if side:
+            worst, value = max(side, key=lambda item: abs(item[1]))
+            yield Finding(
+                f"edge.{word}",
+                "info",
+                worst.name if len(side) == 1 else None,
+                f"{len(side)} of {known} layers lie far on the {word} side of the edge of chaos "
+                f"(|ln χ₁| > ln 2; strongest: {worst.name}, χ₁ = {math.exp(value):.3g}): iterated on itself, such a "
+                f"layer makes small differences {effect}.",
+                ("edge.chi1", "edge.distance"),
+                "Computed for independent weights of the same variance and without normalisation or residual branches; "
+                "a trained layer is neither.",
+            )
+
+
+EDGE = Analyzer(
+    id="edge",
+    title="Distance to the edge of chaos",
+    why="At the edge, signals and gradients pass through many layers without dying out or exploding.",
+    requires="weights",
+    layer=_layer,
+    summary=_summary,
+    find=_find,
+)

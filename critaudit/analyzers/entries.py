@@ -1,0 +1,145 @@
+"""Entries: how heavy-tailed the weights of a matrix are, and how strong (Qu22, Fig. 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
+from critaudit.errors import CritauditError
+from critaudit.laws.moments import moments
+from critaudit.laws.stable import StableFit, fit_stable
+from critaudit.measurement import Measurement, measured, not_applicable, undetermined
+from critaudit.report.record import Finding, Layer
+
+_PRUNED_SHARE = 0.05
+
+
+def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
+    found = moments(layer.blocks)
+    measurements: dict[str, Measurement] = {
+        "entries.non_finite": measured(found.nan + found.inf, n=found.n, method="count"),
+        "entries.zeros": measured(found.zeros / max(found.n, 1), n=found.n, method="share of exact zeros"),
+    }
+    for name in ("mean", "std", "skewness", "excess_kurtosis", "max_abs"):
+        value = getattr(found, name)
+        measurements[f"entries.{name}"] = (
+            undetermined("not defined for these entries", n=found.finite)
+            if value is None
+            else measured(float(value), n=found.finite, method="sample moment")
+        )
+    try:
+        fit = fit_stable(layer.blocks.reshape(-1))
+    except CritauditError as error:
+        for name in ("alpha", "beta", "sigma", "g_paper", "g_forward"):
+            measurements[f"entries.{name}"] = undetermined(str(error), n=found.finite)
+        return measurements
+    return measurements | _stable(fit, layer)
+
+
+def _stable(fit: StableFit, layer: LayerInput) -> Measurements:
+    method, matrix = fit.method, layer.matrix
+    paper = math.sqrt(matrix.fan_in * matrix.fan_out)
+    return {
+        "entries.alpha": measured(
+            fit.alpha,
+            interval=fit.alpha_interval,
+            n=fit.n,
+            method=method,
+            reason="Gaussian not rejected: α is bounded from below only" if fit.boundary else None,
+        ),
+        "entries.beta": not_applicable("a Gaussian has no skewness β")
+        if fit.boundary or fit.beta is None
+        else measured(fit.beta, interval=_around(fit.beta, fit.beta_se), n=fit.n, method=method),
+        "entries.sigma": measured(fit.sigma, interval=_around(fit.sigma, fit.sigma_se), n=fit.n, method=method),
+        "entries.g_paper": _strength(fit, paper, "N = √(fan_in·fan_out)"),
+        "entries.g_forward": _strength(fit, float(matrix.fan_in), "N = fan_in"),
+    }
+
+
+def _strength(fit: StableFit, size: float, convention: str) -> Measurement:
+    """g = (2N)^{1/α}·σ with an interval from the errors of α and ln σ added up (a bound: they are correlated)."""
+    g = (2 * size) ** (1 / fit.alpha) * fit.sigma
+    interval = None
+    if fit.sigma_se is not None:
+        error = fit.sigma_se / fit.sigma + math.log(2 * size) / fit.alpha**2 * (fit.alpha_se or 0.0)
+        interval = (g * math.exp(-1.96 * error), g * math.exp(1.96 * error))
+    return measured(g, interval=interval, n=fit.n, method=f"g = (2N)^(1/α)·σ, {convention}; {fit.method}")
+
+
+def _around(value: float, error: float | None) -> tuple[float, float] | None:
+    return None if error is None else (value - 1.96 * error, value + 1.96 * error)
+
+
+def _summary(layers: Sequence[Layer]) -> Measurements:
+    alphas = sorted(value for _, value in numbers(layers, "entries.alpha"))
+    if not alphas:
+        return {"entries.alpha_median": undetermined("no layer's α could be fitted", n=0)}
+    heavy = sum(
+        interval is not None and interval[1] < 2.0
+        for layer, _ in numbers(layers, "entries.alpha")
+        for interval in [layer.measurements["entries.alpha"].interval]
+    )
+    middle = (alphas[(len(alphas) - 1) // 2] + alphas[len(alphas) // 2]) / 2
+    return {
+        "entries.alpha_median": measured(
+            middle, interval=(alphas[0], alphas[-1]), n=len(alphas), method="median over layers; interval: their range"
+        ),
+        "entries.heavy_layers": measured(heavy, n=len(alphas), method="layers whose 95 % interval of α ends below 2"),
+    }
+
+
+def _find(layers: Sequence[Layer], model: Measurements) -> Iterator[Finding]:
+    for layer, count in numbers(layers, "entries.non_finite"):
+        if count > 0:
+            total = layer.measurements["entries.non_finite"].n
+            yield Finding(
+                "entries.non_finite",
+                "problem",
+                layer.name,
+                f"{int(count):,} of {total:,} weights are NaN or infinite; the layer cannot compute anything useful.",
+                ("entries.non_finite",),
+            )
+    for layer, largest in numbers(layers, "entries.max_abs"):
+        spread = layer.measurements["entries.std"].number
+        if spread == 0.0:
+            text = "All weights are zero." if largest == 0 else "All weights have one and the same value."
+            yield Finding(
+                "entries.constant", "warning", layer.name, f"{text} It carries no information.", ("entries.std",)
+            )
+    for layer, share in numbers(layers, "entries.zeros"):
+        if _PRUNED_SHARE < share < 1.0:
+            yield Finding(
+                "entries.zeros",
+                "info",
+                layer.name,
+                f"{share:.0%} of the weights are exactly zero (pruned?); the tail estimates use the others.",
+                ("entries.zeros",),
+            )
+    yield from _heavy_tails(model)
+
+
+def _heavy_tails(model: Measurements) -> Iterator[Finding]:
+    heavy, median = model["entries.alpha_median"].n or 0, model["entries.alpha_median"].number
+    count = model["entries.heavy_layers"].number if "entries.heavy_layers" in model else None
+    if count and median is not None:
+        yield Finding(
+            "entries.heavy_tails",
+            "info",
+            None,
+            f"In {int(count)} of {heavy} layers the weights are heavier-tailed than a Gaussian "
+            f"(stable fit, median α {median:.3g}).",
+            ("entries.heavy_layers", "entries.alpha_median"),
+            "α below 2 alone is no proof of a power-law tail: mixtures of Gaussians and Student-t laws give it too.",
+        )
+
+
+ENTRIES = Analyzer(
+    id="entries",
+    title="Weight entries",
+    why="Training drives weights away from the Gaussian they started from; heavy tails widen the critical regime.",
+    requires="weights",
+    layer=_layer,
+    summary=_summary,
+    find=_find,
+)

@@ -1,0 +1,52 @@
+"""Spectrum: what a matrix does to a signal, by its singular values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
+from critaudit.laws.spectrum import spectrum
+from critaudit.measurement import Measurement, measured, undetermined
+from critaudit.report.record import Finding, Layer
+
+_IDS = ("norm", "frobenius", "stable_rank", "rank", "entropy", "participation", "condition")
+_COLLAPSED = 0.5
+
+
+def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
+    if not layer.finite:
+        return {f"spectrum.{name}": undetermined("the matrix has NaN or infinite entries") for name in _IDS}
+    found = spectrum(layer.blocks, dtype=layer.matrix.dtype)
+    n = layer.matrix.groups * min(layer.matrix.rows, layer.matrix.columns)
+    return {f"spectrum.{name}": _measurement(getattr(found, name), n, found) for name in _IDS}
+
+
+def _measurement(value: float | int | None, n: int, found: object) -> Measurement:
+    method = str(getattr(found, "method", "singular values"))
+    if value is None:
+        return undetermined(str(getattr(found, "reason", None) or "not defined for this matrix"), n=n, method=method)
+    return measured(value, n=n, method=method)
+
+
+def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
+    for layer, rank in numbers(layers, "spectrum.rank"):
+        full = layer.measurements["spectrum.rank"].n or 0
+        if full > 1 and 0 < rank < _COLLAPSED * full:
+            yield Finding(
+                "spectrum.rank",
+                "warning",
+                layer.name,
+                f"The matrix has numerical rank {int(rank)} of {full}: more than half of its directions carry nothing.",
+                ("spectrum.rank",),
+                "Low rank can be intended (pruned, factorised or merged layers).",
+            )
+
+
+SPECTRUM = Analyzer(
+    id="spectrum",
+    title="Singular values",
+    why="Norm and rank say how strongly a layer stretches signals and over how many directions it spreads them.",
+    requires="weights",
+    layer=_layer,
+    find=_find,
+)
