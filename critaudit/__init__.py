@@ -1,13 +1,10 @@
 """critaudit: audit a PyTorch model with the physics of criticality.
 
-Public names are loaded on first use, so that `import critaudit` stays fast and imports no torch.
+Public names are loaded on first use, so that `import critaudit` is fast and imports no torch. Nothing at all is imported
+here, not even from the standard library: `python -m critaudit` in a hostile folder must not run that folder's typing.py.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from critaudit.audit import audit as audit
     from critaudit.errors import CritauditError as CritauditError
@@ -24,7 +21,9 @@ _HOMES = {
 __all__ = ["CritauditError", "Report", "__version__", "audit", "load"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'critaudit' has no attribute {name!r}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from critaudit.sources.contents import Runnable
+from critaudit.tensors import TensorRef
 
 Kind: TypeAlias = Literal[
     "linear", "conv", "depthwise_conv", "transposed_conv", "embedding", "attention", "recurrent", "other"
@@ -79,11 +81,11 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """Where the model came from. `sha256` is of the file (of the sorted member digests for a folder), None for live models."""
+    """Where the model came from. `path` is the file or folder, None for hub names and live models."""
 
     name: str
     format: str
-    sha256: str | None
+    path: Path | None
     bytes: int | None
 
 
@@ -101,7 +103,10 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelView:
-    """Everything that the analyzers may ask about a model. Iterating yields its weight matrices."""
+    """Everything that the analyzers may ask about a model. Iterating yields its weight matrices.
+
+    `biases` holds, by the name of the weight tensor, the bias vector beside it.
+    """
 
     source: SourceInfo
     architecture: Architecture
@@ -110,6 +115,7 @@ class ModelView:
     problems: tuple[str, ...]
     metadata: Mapping[str, object]
     runnable: Runnable | None
+    biases: Mapping[str, TensorRef]
 
     def __iter__(self) -> Iterator[WeightMatrix]:
         return iter(self.matrices)

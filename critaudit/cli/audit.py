@@ -1,0 +1,147 @@
+"""`critaudit audit SOURCE`, which a bare `critaudit SOURCE` means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from critaudit.report import Report
+
+EXIT_PARTIAL = 4
+EXIT_FINDINGS = 10
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every command with a report has: where it goes and how much is said."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="Print only the paths of the files written."),
+        click.option(
+            "--fail-on",
+            type=click.Choice(["info", "warning", "problem"]),
+            help="Exit with 10 where there is a finding of this severity or above.",
+        ),
+        click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report as JSON too."),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(path_type=Path),
+            help="The HTML report's path.  [default: critaudit-NAME.html in the current folder]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("audit")
+@click.argument("source")
+@output_options
+@click.option("--arch", help="The architecture, where names and shapes do not tell: timm:NAME or torchvision:NAME.")
+@click.option("--activation", help="The nonlinearity between layers that form a chain: tanh, relu, gelu, …")
+@click.option("--inputs", type=click.Path(), help="Samples to run the network on: .npy, .npz, an image, a folder of images.")
+@click.option("--samples", type=click.IntRange(1, 65536), default=64, show_default=True, help="Random inputs where none are given.")
+@click.option("--only", help="Analyzers to run, by commas: entries, spectrum, edge, signal.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random.")
+@click.option("--random-weights", is_flag=True, help="Audit a hub's architecture untrained instead of its pretrained weights.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Let PyTorch unpickle the file so that a whole saved module can be run. THIS RUNS ANY CODE IN THE FILE.",
+)
+@click.pass_context
+def audit_command(
+    ctx: click.Context,
+    source: str,
+    output: Path | None,
+    json_path: Path | None,
+    fail_on: str | None,
+    quiet: bool,
+    only: str | None,
+    **options: Any,
+) -> None:
+    """Audit SOURCE and write one HTML report.
+
+    SOURCE is a file or folder (.pt, .pth, .ckpt, .bin, .safetensors, .onnx, .npz, .pt2, TorchScript, Hugging Face
+    folders), timm:NAME, torchvision:NAME, hf:ORG/NAME, or package.module:factory.
+    """
+    from critaudit.audit import audit
+
+    with progress_bar(quiet) as progress:
+        report = audit(source, only=only.split(",") if only is not None else None, progress=progress, **options)
+    finish(ctx, report, output or Path(f"critaudit-{_stem(source)}.html"), json_path, fail_on, quiet)
+
+
+def finish(
+    ctx: click.Context, report: Report, output: Path, json_path: Path | None, fail_on: str | None, quiet: bool
+) -> None:
+    """Write the report's files, summarise it, and exit with the status that its content asks for."""
+    written = write(report, output, json_path)
+    if quiet:
+        for path in written:
+            click.echo(str(path))
+    else:
+        from rich.console import Console
+
+        from critaudit.report.terminal import render
+
+        render(report, Console(), written=tuple(written))
+    if report.coverage.problems:
+        ctx.exit(EXIT_PARTIAL)
+    if fail_on is not None:
+        from critaudit.report import SEVERITIES
+
+        bar = SEVERITIES.index(fail_on)  # type: ignore[arg-type]
+        if any(SEVERITIES.index(finding.severity) >= bar for finding in report.findings):
+            ctx.exit(EXIT_FINDINGS)
+
+
+def write(report: Report, output: Path, json_path: Path | None) -> list[Path]:
+    """Write HTML, and JSON where asked for. Raises UsageError where a path cannot be written."""
+    from critaudit.errors import UsageError
+
+    written = []
+    for path, save in ((json_path, report.to_json), (output, report.to_html)):
+        if path is None:
+            continue
+        try:
+            save(path)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}; choose another place with -o or --json") from None
+        written.append(path)
+    return written
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar on the terminal, nothing where standard error is none."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+def _stem(source: str) -> str:
+    """A file name from what the user typed: `timm:resnet18` → `timm-resnet18`, `runs/a/model.pt` → `model`."""
+    path = Path(source)
+    name = path.resolve().name if path.exists() and path.is_dir() else path.stem if path.exists() else source
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")[:80] or "model"

@@ -1,0 +1,25 @@
+"""`critaudit demo`: the main job on a network that ships with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from critaudit.cli.audit import finish, output_options, progress_bar
+
+
+@click.command("demo")
+@output_options
+@click.pass_context
+def demo_command(
+    ctx: click.Context, output: Path | None, json_path: Path | None, fail_on: str | None, quiet: bool, **_: Any
+) -> None:
+    """Audit a small trained network: 196-196-196-10, tanh, 12 epochs of Fashion-MNIST."""
+    from critaudit.audit import audit
+    from critaudit.demo import CHECKPOINTS
+
+    with progress_bar(quiet) as progress:
+        report = audit(CHECKPOINTS[-1], progress=progress)
+    finish(ctx, report, output or Path("critaudit-demo.html"), json_path, fail_on, quiet)

@@ -1,0 +1,159 @@
+"""Sources: from a path, a hub name, a factory or a live module to the model view. Code from a file never runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from critaudit.errors import NotAModelError, SourceError, UsageError
+from critaudit.model import Architecture, ModelView, SourceInfo
+from critaudit.sources.contents import Contents
+from critaudit.tensors import RegularFile, TensorRef
+from critaudit.text import printable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Source: TypeAlias = str | os.PathLike[str] | nn.Module | Mapping[str, object]
+
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
+_CHUNK = 1 << 20
+_FOLDER_FILES = frozenset({".safetensors", ".bin", ".pt", ".pth", ".json", ".onnx", ".npz", ".ckpt"})
+
+
+def load(
+    source: Source,
+    *,
+    arch: str | None = None,
+    activation: str | None = None,
+    random_weights: bool = False,
+    trust: bool = False,
+    seed: int = 0,
+) -> ModelView:
+    """Open `source` without reading its weights and say what is in it.
+
+    `source` is a file or folder, `timm:NAME`, `torchvision:NAME`, `hf:ORG/NAME`, `package.module:factory`, an nn.Module
+    or a state dict. `arch` names the architecture where names and shapes do not tell; `activation` is the nonlinearity
+    of a chain of layers; `random_weights` takes a hub's architecture untrained (seeded by `seed`). `trust` lets PyTorch
+    unpickle the file, **which runs any code in it**, so that a whole saved module can be run.
+
+    Raises SourceError where nothing can be audited and UsageError where the options do not fit.
+    """
+    contents, info = _open(source, random_weights=random_weights, trust=trust, seed=seed)
+    return _view(contents, info, arch=arch, activation=activation)
+
+
+def _view(contents: Contents, info: SourceInfo, *, arch: str | None, activation: str | None) -> ModelView:
+    from critaudit.sources.recognise import recognise
+    from critaudit.structure import arrange
+
+    named = contents.metadata.get("activation")
+    known = activation or (named if isinstance(named, str) else None)
+    if contents.runnable is not None and arch is None:
+        runnable, hints = contents.runnable, dict(contents.hints)
+        architecture = Architecture(contents.architecture, "given", "the source is the network itself")
+    else:
+        recognition = recognise(contents.tensors, arch=arch, activation=known)
+        runnable, architecture = recognition.runnable, recognition.architecture
+        hints = {**contents.hints, **recognition.hints}
+    if activation is not None:
+        hints = {name: replace(hint, activation=hint.activation or activation) for name, hint in hints.items()}
+    matrices, ledger = arrange(contents.tensors, hints, contents.left_out)
+    if not ledger:
+        raise NotAModelError(f"{info.name}: no tensors were found in this {info.format}; a file with weights is expected")
+    lost = tuple(f"{entry.name}: {entry.reason}" for entry in ledger if entry.status == "lost")
+    if not matrices and lost and all(entry.status == "lost" for entry in ledger):
+        raise SourceError(f"{info.name}: none of its {len(lost)} tensors can be read; first {lost[0]}")
+    problems = tuple(printable(problem, limit=400) for problem in contents.problems)
+    return ModelView(
+        source=info,
+        architecture=architecture,
+        matrices=matrices,
+        ledger=ledger,
+        problems=problems or lost[:20],
+        metadata=contents.metadata,
+        runnable=runnable,
+        biases=_biases(contents.tensors),
+    )
+
+
+def _biases(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
+    """For each weight that has a bias beside it, by the weight's printable name: the bias."""
+    found = {}
+    for name in tensors:
+        if name.endswith("weight") and (bias := tensors.get(name.removesuffix("weight") + "bias")) is not None:
+            found[printable(name)] = bias
+    return found
+
+
+def _open(source: Source, *, random_weights: bool, trust: bool, seed: int) -> tuple[Contents, SourceInfo]:
+    if not isinstance(source, (str, os.PathLike)):
+        from critaudit.sources.live import read_live
+
+        contents = read_live(source)
+        return contents, SourceInfo(printable(type(source).__name__), contents.format, None, None)
+    text = os.fspath(source)
+    contents = _hub(text, random_weights=random_weights, seed=seed) if isinstance(source, str) else None
+    if contents is None and random_weights:
+        raise UsageError("--random-weights needs a hub name such as timm:resnet18; a file has weights of its own")
+    if contents is None and isinstance(source, str) and not Path(text).exists() and _FACTORY.fullmatch(text):
+        from critaudit.sources.factory import read_factory
+
+        contents = read_factory(text)
+    if contents is not None:
+        return contents, SourceInfo(printable(text), contents.format, None, None)
+    path = Path(text)
+    if trust:
+        from critaudit.sources.trusted import read_trusted
+
+        contents = read_trusted(path)
+    elif path.is_dir():
+        from critaudit.sources.folder import read_folder
+
+        contents = read_folder(path)
+    else:
+        from critaudit.sources.detect import read_file
+
+        contents = read_file(RegularFile(path))
+    return contents, SourceInfo(printable(path.name or text), contents.format, path, _size(path))
+
+
+def _hub(text: str, *, random_weights: bool, seed: int) -> Contents | None:
+    from critaudit.sources import hub
+
+    prefix, _, name = text.partition(":")
+    if prefix == "timm":
+        return hub.read_timm(name, random_weights=random_weights, seed=seed)
+    if prefix == "torchvision":
+        return hub.read_torchvision(name, random_weights=random_weights, seed=seed)
+    if prefix == "hf":
+        return hub.read_huggingface(name)
+    return None
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of the file; for a folder, of the sorted `digest name` lines of its model files and configurations."""
+    if not path.is_dir():
+        return _digest(path)
+    members = sorted(member for member in path.rglob("*") if member.suffix in _FOLDER_FILES and member.is_file())
+    lines = [f"{_digest(member)} {member.relative_to(path).as_posix()}" for member in members]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    file, digest = RegularFile(path), hashlib.sha256()
+    for start in range(0, file.size, _CHUNK):
+        digest.update(file.read(start, min(_CHUNK, file.size - start)))
+    file.close()
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(member.stat().st_size for member in path.rglob("*") if member.suffix in _FOLDER_FILES and member.is_file())
