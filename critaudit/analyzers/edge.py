@@ -25,18 +25,18 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
     if matrix.kind == "embedding":
         return {f"edge.{name}": not_applicable("an embedding looks rows up; no signal is multiplied") for name in _IDS}
     found = moments(layer.blocks)
-    if found.mean is None or found.std is None or found.nan + found.inf:
+    if found.mean is None or found.variance is None or found.nan + found.inf:
         return {f"edge.{name}": undetermined("the weights have no finite mean and variance") for name in _IDS}
     size = matrix.fan_in
-    j0, j = size * found.mean, math.sqrt(size) * found.std
-    error0 = 1.96 * j * math.sqrt(size / found.finite)
-    error = 0.98 * j * math.sqrt(max((found.excess_kurtosis or 0.0) + 2.0, 0.0) / found.finite)
+    j0, j = size * found.mean, math.sqrt(size * found.variance)
+    error0 = 1.96 * size * (found.mean_se or 0.0)
+    error = 1.96 * size * (found.variance_se or 0.0) / (2 * j) if j else 0.0
     measurements: dict[str, Measurement] = {
         "edge.j0": measured(
             j0, interval=(j0 - error0, j0 + error0), n=found.finite, method="J₀ = N·mean(W), N = fan_in"
         ),
         "edge.j": measured(
-            j, interval=(j - error, j + error), n=found.finite, method="J = √(N·var(W)), N = fan_in; error by kurtosis"
+            j, interval=(j - error, j + error), n=found.finite, method="J = √(N·var(W)), N = fan_in"
         ),
     }
     activation = settings.activation or matrix.activation

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
 from critaudit.errors import CritauditError
-from critaudit.laws.moments import moments
+from critaudit.laws.moments import Moments, moments
 from critaudit.laws.stable import StableFit, fit_stable
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report.record import Finding, Layer
@@ -21,13 +21,7 @@ def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
         "entries.non_finite": measured(found.nan + found.inf, n=found.n, method="count"),
         "entries.zeros": measured(found.zeros / max(found.n, 1), n=found.n, method="share of exact zeros"),
     }
-    for name in ("mean", "std", "skewness", "excess_kurtosis", "max_abs"):
-        value = getattr(found, name)
-        measurements[f"entries.{name}"] = (
-            undetermined("not defined for these entries", n=found.finite)
-            if value is None
-            else measured(float(value), n=found.finite, method="sample moment")
-        )
+    measurements |= _moments(found)
     try:
         fit = fit_stable(layer.blocks.reshape(-1))
     except CritauditError as error:
@@ -35,6 +29,29 @@ def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
             measurements[f"entries.{name}"] = undetermined(str(error), n=found.finite)
         return measurements
     return measurements | _stable(fit, layer)
+
+
+def _moments(found: Moments) -> Measurements:
+    """Sample moments with 95 % intervals where the standard error is known."""
+    named = {
+        "mean": (found.mean, found.mean_se),
+        "std": (found.standard_deviation, _std_error(found)),
+        "skewness": (found.skewness, None),
+        "excess_kurtosis": (found.excess_kurtosis, None),
+        "max_abs": (found.max_abs, None),
+    }
+    return {
+        f"entries.{name}": undetermined("too few or all equal finite entries", n=found.finite)
+        if value is None
+        else measured(value, interval=_around(value, error), n=found.finite, method="sample moment")
+        for name, (value, error) in named.items()
+    }
+
+
+def _std_error(found: Moments) -> float | None:
+    if not found.standard_deviation or found.variance_se is None:
+        return None
+    return found.variance_se / (2 * found.standard_deviation)
 
 
 def _stable(fit: StableFit, layer: LayerInput) -> Measurements:

@@ -5,27 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
-from critaudit.laws.spectrum import spectrum
+from critaudit.laws.spectrum import Spectrum, spectrum
 from critaudit.measurement import Measurement, measured, undetermined
 from critaudit.report.record import Finding, Layer
 
-_IDS = ("norm", "frobenius", "stable_rank", "rank", "entropy", "participation", "condition")
+# Measurement name → the field of laws.spectrum.Spectrum.
+_FIELDS = {
+    "norm": "spectral_norm",
+    "frobenius": "frobenius_norm",
+    "nuclear": "nuclear_norm",
+    "stable_rank": "stable_rank",
+    "rank": "rank",
+    "effective_rank": "effective_rank",
+    "entropy": "entropy",
+    "participation": "participation_ratio",
+    "condition": "condition_number",
+}
 _COLLAPSED = 0.5
 
 
 def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
     if not layer.finite:
-        return {f"spectrum.{name}": undetermined("the matrix has NaN or infinite entries") for name in _IDS}
+        return {f"spectrum.{name}": undetermined("the matrix has NaN or infinite entries") for name in _FIELDS}
     found = spectrum(layer.blocks, dtype=layer.matrix.dtype)
     n = layer.matrix.groups * min(layer.matrix.rows, layer.matrix.columns)
-    return {f"spectrum.{name}": _measurement(getattr(found, name), n, found) for name in _IDS}
+    return {f"spectrum.{name}": _measurement(found, field, n) for name, field in _FIELDS.items()}
 
 
-def _measurement(value: float | int | None, n: int, found: object) -> Measurement:
-    method = str(getattr(found, "method", "singular values"))
+def _measurement(found: Spectrum, field: str, n: int) -> Measurement:
+    value = getattr(found, field)
     if value is None:
-        return undetermined(str(getattr(found, "reason", None) or "not defined for this matrix"), n=n, method=method)
-    return measured(value, n=n, method=method)
+        return undetermined(found.missing.get(field, "not defined for this matrix"), n=n, method=found.method)
+    return measured(value, n=n, method=found.method)
 
 
 def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
