@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from critaudit.measurement import Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from critaudit.report.figures import Figures
 
 SCHEMA = "critaudit.report/1"
 Severity: TypeAlias = Literal["info", "warning", "problem"]
@@ -113,7 +119,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """An audit's complete result. Made by `critaudit.audit`, read back by `Report.load`, shown by every renderer."""
+    """An audit's complete result. Made by `critaudit.audit`, read back by `Report.load`, shown by every renderer.
+
+    The record holds the numbers; the methods below are thin doors to the modules that show them, so that reading a
+    report loads neither pandas nor plotly before they are wanted.
+    """
 
     source: SourceRecord
     architecture: ArchitectureRecord
@@ -123,3 +133,66 @@ class Report:
     findings: tuple[Finding, ...]
     advice: tuple[Advice, ...]
     provenance: Provenance
+
+    @classmethod
+    def load(cls, path: str | Path) -> Report:
+        """Read a report from a JSON file (`critaudit.report/1`).
+
+        Unknown fields are ignored and missing optional ones take their defaults, so that old and newer files stay
+        readable. Raises CritauditError, with one line, for anything else.
+        """
+        from critaudit.report.reading import load
+
+        return load(path)
+
+    @classmethod
+    def from_dict(cls, data: object) -> Report:
+        """The report in a decoded JSON document; the inverse of `to_dict`. Raises CritauditError."""
+        from critaudit.report.reading import from_dict
+
+        return from_dict(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain lists, dicts, strings and finite numbers, in the fixed outline of `schema.json`."""
+        from critaudit.report.writing import to_dict
+
+        return to_dict(self)
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the report as ASCII JSON; equal reports give equal bytes. Raises CritauditError if it cannot."""
+        from critaudit.report.writing import to_json, write_text
+
+        return write_text(path, to_json(self))
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one self-contained HTML page. Raises CritauditError if it cannot."""
+        from critaudit.report.html import render
+        from critaudit.report.writing import write_text
+
+        return write_text(path, render(self))
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """One row per layer: name, kind, shape and every measurement's value (see `critaudit.report.table`)."""
+        from critaudit.report.table import layers
+
+        return layers(self)
+
+    @property
+    def measurements(self) -> pd.DataFrame:
+        """One row per layer and measurement, with status, value, interval, n, method and reason."""
+        from critaudit.report.table import measurements
+
+        return measurements(self)
+
+    @property
+    def figures(self) -> Figures:
+        """The report's plotly figures by name, each built when it is asked for."""
+        from critaudit.report.figures import Figures
+
+        return Figures(self)
+
+    def _repr_html_(self) -> str:
+        from critaudit.report.notebook import summary
+
+        return summary(self)

@@ -1,0 +1,114 @@
+"""What the measurement IDs are called in front of people. An ID that is not listed here is shown under its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from critaudit.report.record import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measurement's name in the field's words, its sign, and one sentence on what it is."""
+
+    label: str
+    symbol: str | None = None
+    meaning: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """The shortest unambiguous heading of a table column."""
+        return f"{self.label} {self.symbol}" if self.symbol else self.label
+
+
+_MEASURES = {
+    "entries.alpha": Measure(
+        "stable exponent", "α", "Tail index of the stable law fitted to the entries; 2 is Gaussian, smaller is heavier."
+    ),
+    "entries.beta": Measure("stable skewness", "β", "Asymmetry of the stable law, from −1 to 1."),
+    "entries.sigma": Measure("stable scale", "σ", "Width of the stable law; at α = 2 the variance is 2σ²."),
+    "entries.mu": Measure("stable location", "μ", "Centre of the stable law."),
+    "entries.g_paper": Measure(
+        "weight scale (paper)", "g", "(2 N σ^α)^(1/α) with N = √(fan-in · fan-out), as in Qu et al. 2022."
+    ),
+    "entries.g_forward": Measure(
+        "weight scale (forward)", "g", "(2 N σ^α)^(1/α) with N = fan-in, as forward mean-field theory needs it."
+    ),
+    "entries.mean": Measure("mean"),
+    "entries.std": Measure("standard deviation"),
+    "entries.skewness": Measure("skewness"),
+    "entries.excess_kurtosis": Measure("excess kurtosis", None, "0 for a Gaussian; a few large entries dominate it."),
+    "entries.zeros": Measure("exact zeros", None, "Share of entries that are exactly zero."),
+    "entries.non_finite": Measure("non-finite entries", None, "NaN and infinite entries."),
+    "entries.max_abs": Measure("largest entry", "max |w|"),
+    "entries.alpha_median": Measure("median stable exponent", "α", "Over the layers where it was measured."),
+    "spectrum.norm": Measure("spectral norm", "‖W‖", "Largest singular value: the most that an input can grow."),
+    "spectrum.frobenius": Measure("Frobenius norm"),
+    "spectrum.stable_rank": Measure(
+        "stable rank", None, "Squared Frobenius norm over squared spectral norm: how many directions carry weight."
+    ),
+    "spectrum.rank": Measure("numerical rank", None, "Singular values above what the stored precision can resolve."),
+    "spectrum.entropy": Measure(
+        "spectral entropy", None, "1 where all directions carry the same weight, 0 where one does."
+    ),
+    "spectrum.participation": Measure("participation ratio", None, "Effective number of singular directions."),
+    "spectrum.condition": Measure("condition number"),
+    "edge.j0": Measure("mean coupling", "J₀", "N · mean(W), Zhang et al. 2021."),
+    "edge.j": Measure("coupling spread", "J", "√(N · var(W)), Zhang et al. 2021."),
+    "edge.chi1": Measure(
+        "susceptibility", "χ₁", "Mean squared slope of one layer: below 1 differences shrink, above 1 they grow."
+    ),
+    "edge.distance": Measure("distance from the edge of chaos"),
+    "signal.strength": Measure("signal strength", "s", "Root mean square of the layer's output in a forward pass."),
+    "signal.ratio": Measure("signal ratio", None, "Strength after this layer over strength before it."),
+    "signal.input_strength": Measure("input strength", "s₀", "Root mean square of the input."),
+}
+
+# The columns of the layer table, most telling first; those that a report has are shown.
+_KEY = (
+    "entries.alpha",
+    "entries.g_forward",
+    "spectrum.norm",
+    "spectrum.stable_rank",
+    "edge.chi1",
+    "jacobian.mean_log",
+    "multifractal.d2_left",
+    "signal.strength",
+)
+_ANALYZERS = ("entries", "spectrum", "edge", "signal", "jacobian", "multifractal", "manifold", "avalanche")
+
+
+def describe(identifier: str) -> Measure:
+    """The measure behind an ID; its own last part, spelled out, where it is unknown."""
+    known = _MEASURES.get(identifier)
+    return known or Measure(identifier.partition(".")[2].replace("_", " ") or identifier)
+
+
+def analyzer(identifier: str) -> str:
+    """The analyzer that an ID belongs to: "entries" of "entries.alpha"."""
+    return identifier.partition(".")[0]
+
+
+def ordered(identifiers: Iterable[str]) -> list[str]:
+    """IDs in reading order: known analyzers and measures first, the rest by name."""
+    known = {name: place for place, name in enumerate(_MEASURES)}
+    return sorted(set(identifiers), key=lambda name: (_place(name), known.get(name, len(known)), name))
+
+
+def analyzers(report: Report) -> list[str]:
+    """The analyzers whose measurements are in the report, in reading order."""
+    found = {analyzer(name) for layer in report.layer_records for name in layer.measurements}
+    found |= {analyzer(name) for name in report.model}
+    return sorted(found, key=lambda name: (_place(name), name))
+
+
+def key_measures(report: Report) -> list[str]:
+    """The IDs that the layer table shows: the key ones that some layer has, else the first six of any kind."""
+    present = {name for layer in report.layer_records for name in layer.measurements}
+    return [name for name in _KEY if name in present] or ordered(present)[:6]
+
+
+def _place(identifier: str) -> int:
+    name = analyzer(identifier)
+    return _ANALYZERS.index(name) if name in _ANALYZERS else len(_ANALYZERS)

@@ -1,0 +1,86 @@
+"""The headline in plain words, from the record alone: what this is, how much was looked at, what is the worst."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from critaudit.report import wording
+from critaudit.report.record import SEVERITIES, Finding, Report
+from critaudit.text import printable
+
+_HOW = {
+    "recognised": "recognised as {}",
+    "given": "audited as {}",
+    "chain": "a chain of linear layers",
+}
+
+
+def sentences(report: Report) -> tuple[str, ...]:
+    """Two to four short sentences that stand at the top of every view of the report."""
+    return tuple(
+        sentence for sentence in (_what(report), _looked_at(report), _worst(report), _broken(report)) if sentence
+    )
+
+
+def counts(report: Report) -> dict[str, int]:
+    """How many findings there are of each severity, worst first."""
+    found = Counter(finding.severity for finding in report.findings)
+    return {severity: found[severity] for severity in reversed(SEVERITIES)}
+
+
+def by_severity(report: Report) -> list[Finding]:
+    """The findings, worst first, otherwise in the order in which they were made."""
+    return sorted(report.findings, key=lambda finding: -SEVERITIES.index(finding.severity))
+
+
+def not_measured(report: Report) -> dict[str, int]:
+    """How many measurements came out, and how many did not, by status."""
+    found = Counter(measurement.status for layer in report.layer_records for measurement in layer.measurements.values())
+    found.update(measurement.status for measurement in report.model.values())
+    return {status: found[status] for status in ("measured", "not_applicable", "undetermined", "failed")}
+
+
+def _what(report: Report) -> str:
+    source, architecture = report.source, report.architecture
+    origin = f"{printable(source.name)} ({printable(source.format)})"
+    how = _HOW.get(architecture.how)
+    known = "of unknown architecture" if how is None else how.format(printable(architecture.name or "a known network"))
+    if not report.coverage.parameters:
+        return f"{origin} holds no parameters."
+    return f"{origin} holds {wording.amount(report.coverage.parameters)} parameters, {known}."
+
+
+def _looked_at(report: Report) -> str:
+    coverage, layers = report.coverage, len(report.layer_records)
+    if not layers:
+        return "No weight matrix could be analysed."
+    matrices = wording.plural(layers, "weight matrix", "weight matrices")
+    if not coverage.parameters:
+        return f"critaudit looked at {matrices}."
+    return f"critaudit looked at {matrices} with {wording.share(coverage.share)} of the parameters."
+
+
+def _worst(report: Report) -> str:
+    """The worst finding in its own words, or what was looked for in vain."""
+    found = counts(report)
+    serious = [wording.plural(found[severity], severity) for severity in ("problem", "warning") if found[severity]]
+    if not serious:
+        notes = f" ({wording.plural(found['info'], 'note')} below)" if found["info"] else ""
+        return f"Nothing was found that needs attention{notes}." if report.layer_records else ""
+    worst = by_severity(report)[0]
+    where = f" in {printable(worst.layer)}" if worst.layer and printable(worst.layer) not in worst.text else ""
+    text = printable(worst.text, limit=400).rstrip(".")
+    lead = " and ".join(serious)
+    return f"{lead}: {text}{where}." if len(report.findings) == 1 else f"{lead}; the worst{where}: {text}."
+
+
+def _broken(report: Report) -> str:
+    """What went wrong with the audit itself, if anything did."""
+    parts = []
+    lost = sum(tensor.status == "lost" for tensor in report.coverage.tensors)
+    if lost:
+        parts.append(f"{wording.plural(lost, 'tensor')} could not be read")
+    failed = not_measured(report)["failed"]
+    if failed:
+        parts.append(f"{wording.plural(failed, 'measurement')} failed")
+    return f"{' and '.join(parts)}.".capitalize() if parts else ""
