@@ -44,13 +44,18 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a model wants its input: one sample's shape (channels, height, width or features) and image normalisation."""
+    """How a model wants its input: one sample's shape (channels, height, width or features) and image normalisation.
+
+    `crop` is the side of the crop over the side of the resized image. `crop_mode` is timm's: "center" resizes the
+    shorter side, "squash" both sides, "border" the longer one and fills up with the mean.
+    """
 
     shape: tuple[int, ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     interpolation: str = "bicubic"
     crop: float = 1.0
+    crop_mode: str = "center"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

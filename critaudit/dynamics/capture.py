@@ -1,0 +1,276 @@
+"""How strong the signal is behind every weight layer: one forward pass per sample, watched by hooks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critaudit.dynamics.calibrated import SampleKind, sample_kinds, takes_tokens
+from critaudit.dynamics.hooks import Trace, first_signal, hook, strength_of, undisturbed, weight_layers
+from critaudit.errors import CritauditError, UsageError
+from critaudit.sources.contents import Runnable
+from critaudit.text import printable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_STRENGTH = "‖x‖₂/√n of each weight layer's output, before its nonlinearity"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSignal:
+    """Signal strength s = ‖x‖₂/√n at the output of one weight layer, over `n` samples with finite signal.
+
+    `name` and `tensors` are the source's names: a layer with several weights (attention, LSTM) has one output.
+    `strength` is the mean over samples, `deviation` the standard deviation over samples (None for one sample),
+    `incoming` the mean strength of the layer's input and `ratio` the mean of output over input (None where the input
+    is no signal, as for token ids, or is zero). A layer that is applied several times per sample counts with the mean
+    of its `calls`; a recurrent layer's output is its hidden state. `non_finite` counts the samples that are left out because the output held NaN or infinity.
+    """
+
+    name: str
+    tensors: tuple[str, ...]
+    module: str
+    strength: float | None
+    deviation: float | None
+    n: int
+    incoming: float | None
+    ratio: float | None
+    calls: int
+    non_finite: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSignal:
+    """The network's output: one sample's shape, strength as in LayerSignal, and each sample's largest class if any."""
+
+    shape: tuple[int, ...]
+    strength: float | None
+    deviation: float | None
+    n: int
+    top: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Strengths in the order in which the layers ran, or the `reason` why there are none.
+
+    `first_non_finite` names the first layer whose output held NaN or infinity in any sample.
+    """
+
+    layers: tuple[LayerSignal, ...] = ()
+    output: OutputSignal | None = None
+    input_strength: float | None = None
+    samples: int = 0
+    first_non_finite: str | None = None
+    method: str = _STRENGTH
+    reason: str | None = None
+
+
+def signal(
+    runnable: Runnable,
+    *,
+    inputs: NDArray[np.float32] | None = None,
+    samples: int = 64,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Signal:
+    """Run the network on `inputs` (batch first), or on `samples` calibrated Gaussian ones, and measure every layer.
+
+    Samples pass one at a time, so that the norm is one sample's whatever the layout of a layer's output (time first,
+    windows, proposals). Only norms are kept. The caller's random state is left as it was, and a network that
+    cannot be run gives a `reason`, never an exception; UsageError is raised for a device or inputs that cannot be used.
+
+    Strength as in Ghavasieh25 (Methods 0.11: s = √q; 0.15: s̃_l = ‖x_l‖₂/√n_l).
+    """
+    place = _device(device)
+    if samples < 1:
+        raise UsageError(f"samples is {samples}; at least one is expected")
+    if inputs is not None and (inputs.ndim < 2 or len(inputs) == 0):
+        raise UsageError(f"inputs have shape {inputs.shape}; an array of samples, batch first, is expected")
+    with undisturbed(place, seed):
+        try:
+            module = runnable.build()
+        except CritauditError as error:
+            return Signal(reason=str(error))
+        except (RuntimeError, ValueError, TypeError, AttributeError, ImportError, MemoryError, KeyError) as error:
+            return Signal(reason=f"the network could not be built: {_brief(error)}")
+        return _signal(module, runnable, place, inputs=inputs, samples=samples, seed=seed)
+
+
+def _signal(
+    module: nn.Module,
+    runnable: Runnable,
+    place: torch.device,
+    *,
+    inputs: NDArray[np.float32] | None,
+    samples: int,
+    seed: int,
+) -> Signal:
+    modes = [(layer, layer.training) for layer in module.modules()]
+    try:
+        module.to(place).eval()
+        if inputs is not None:
+            tokens = takes_tokens(module)
+            given = inputs[:samples].astype(np.int64 if tokens else np.float32)
+            batches = (given[index : index + 1] for index in range(len(given)))
+            return _measure(module, runnable, batches, place, f"{_STRENGTH}; {len(given)} given inputs")
+        kind = _working_kind(module, runnable, place, seed)
+        return _measure(module, runnable, kind.draw(samples, seed), place, f"{_STRENGTH}; {kind.method}")
+    except _CannotRunError as failure:
+        return Signal(reason=str(failure))
+    except Exception as error:  # A forward pass is foreign code: it may raise anything, and none of it is our failure.
+        return Signal(reason=f"the forward pass failed: {_brief(error)}")
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+
+
+class _CannotRunError(Exception):
+    """No way to feed the network was found; the message is the reason."""
+
+
+def _working_kind(module: nn.Module, runnable: Runnable, place: torch.device, seed: int) -> SampleKind:
+    """The first kind of input with which the network runs; a known kind is not tried out."""
+    kinds = sample_kinds(module, runnable.input)
+    if not kinds:
+        raise _CannotRunError("what the network takes as input is not known; give inputs")
+    if len(kinds) == 1:
+        return kinds[0]
+    first_failure = ""
+    for kind in kinds:
+        try:
+            module(_tensor(next(kind.draw(1, seed)), place))
+        except Exception as error:  # Foreign code, as in _signal: trying sizes means that most of them raise.
+            first_failure = first_failure or _brief(error)
+        else:
+            return kind
+    raise _CannotRunError(f"no usual input size fits the network ({first_failure}); give inputs")
+
+
+def _measure(
+    module: nn.Module,
+    runnable: Runnable,
+    batches: Iterator[NDArray[Any]],
+    place: torch.device,
+    method: str,
+) -> Signal:
+    traces: dict[str, Trace] = {}
+    handles = []
+    outputs, strengths, tops = [], [], []
+    shape: tuple[int, ...] = ()
+    try:
+        for path, layer in weight_layers(module):
+            handles.append(layer.register_forward_hook(hook(traces, path, layer), with_kwargs=True))
+        for batch in batches:
+            values = _tensor(batch, place)
+            strengths.append(strength_of(values))
+            answer = first_signal(module(values))
+            for trace in traces.values():
+                trace.close_sample()
+            outputs.append(strength_of(answer))
+            if answer is not None:
+                shape = tuple(answer.shape[1:])
+                if answer.ndim == 2 and answer.shape[0] == 1 and answer.shape[1] > 1:
+                    tops.append(int(answer[0].argmax()))
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = _statistics(outputs)
+    return Signal(
+        layers=_layers(traces, runnable.tensor_names),
+        output=OutputSignal(shape, found.mean, found.deviation, found.n, tuple(tops)) if found.n or shape else None,
+        input_strength=_statistics(strengths).mean,
+        samples=len(strengths),
+        first_non_finite=_first_non_finite(traces, runnable.tensor_names),
+        method=method,
+    )
+
+
+def _layers(traces: Mapping[str, Trace], names: Mapping[str, str]) -> tuple[LayerSignal, ...]:
+    """The traces as records. A projection inside an attention layer that ran as a module speaks for itself."""
+    found = []
+    for path, trace in traces.items():
+        inner = [other.tensors for key, other in traces.items() if key.startswith(f"{path}.")]
+        taken = {tensor for tensors in inner for tensor in tensors}
+        tensors = tuple(tensor for tensor in trace.tensors if tensor not in taken)
+        if not tensors:
+            continue
+        out = _statistics(trace.outgoing)
+        pairs = zip(trace.outgoing, trace.incoming, strict=True)
+        ratios = [a / b for a, b in pairs if a is not None and b is not None and math.isfinite(a + b) and b > 0]
+        sources = tuple(names.get(tensor, tensor) for tensor in tensors)
+        found.append(
+            LayerSignal(
+                name=sources[0],
+                tensors=sources,
+                module=type(trace.layer).__name__,
+                strength=out.mean,
+                deviation=out.deviation,
+                n=out.n,
+                incoming=_statistics(trace.incoming).mean,
+                ratio=sum(ratios) / len(ratios) if ratios else None,
+                calls=trace.calls,
+                non_finite=out.non_finite,
+            )
+        )
+    return tuple(found)
+
+
+def _first_non_finite(traces: Mapping[str, Trace], names: Mapping[str, str]) -> str | None:
+    for trace in traces.values():
+        if _statistics(trace.outgoing).non_finite and trace.tensors:
+            return names.get(trace.tensors[0], trace.tensors[0])
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Statistics:
+    mean: float | None
+    deviation: float | None
+    n: int
+    non_finite: int
+
+
+def _statistics(values: Sequence[float | None]) -> _Statistics:
+    """Mean and standard deviation of the finite values; None stands for "no signal here" and does not count."""
+    present = [value for value in values if value is not None]
+    finite = np.array([value for value in present if math.isfinite(value)], dtype=np.float64)
+    return _Statistics(
+        mean=float(finite.mean()) if finite.size else None,
+        deviation=float(finite.std(ddof=1)) if finite.size > 1 else None,
+        n=int(finite.size),
+        non_finite=len(present) - int(finite.size),
+    )
+
+
+def _tensor(batch: NDArray[Any], place: torch.device) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(batch)).to(place)
+
+
+def _device(device: str) -> torch.device:
+    """The device, checked. Raises UsageError where it is unknown or not there."""
+    import torch
+
+    name = device
+    if device == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        place = torch.device(name)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device {device!r} cannot be used: {_brief(error)}; cpu always works") from None
+    return place
+
+
+def _brief(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return printable(f"{type(error).__name__}: {text}" if text else type(error).__name__, limit=240)
