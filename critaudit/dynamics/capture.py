@@ -31,7 +31,8 @@ class LayerSignal:
     `strength` is the mean over samples, `deviation` the standard deviation over samples (None for one sample),
     `incoming` the mean strength of the layer's input and `ratio` the mean of output over input (None where the input
     is no signal, as for token ids, or is zero). A layer that is applied several times per sample counts with the mean
-    of its `calls`; a recurrent layer's output is its hidden state. `non_finite` counts the samples that are left out because the output held NaN or infinity.
+    of its `calls`; a recurrent layer's output is its hidden state. `non_finite` counts the samples that are left out
+    because the output held NaN or infinity.
     """
 
     name: str
