@@ -1,0 +1,64 @@
+"""The report's figures (plotly), drawn from the record alone and only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from critaudit.report.figures import planes, profiles
+from critaudit.report.figures.points import count_with
+from critaudit.report.record import Report
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure that can be drawn where some layer holds all of `requires`."""
+
+    requires: tuple[str, ...]
+    draw: Callable[[Report], Figure]
+
+
+_DRAWINGS: dict[str, Drawing] = {
+    "coverage_by_kind": Drawing((), profiles.coverage_by_kind),
+    "alpha_by_depth": Drawing(("entries.alpha",), profiles.alpha_by_depth),
+    "alpha_g_plane": Drawing(("entries.alpha", "entries.g_forward"), planes.alpha_g_plane),
+    "spectrum_by_depth": Drawing(("spectrum.norm", "spectrum.stable_rank"), profiles.spectrum_by_depth),
+    "chi1_by_depth": Drawing(("edge.chi1",), profiles.chi1_by_depth),
+    "j0_j_plane": Drawing(("edge.j0", "edge.j"), planes.j0_j_plane),
+    "strength_by_depth": Drawing(("signal.strength",), profiles.strength_by_depth),
+}
+
+
+class Figures(Mapping[str, "Figure"]):
+    """The figures that this report's measurements allow, by name; each is built anew when it is looked up.
+
+    Every figure says in `layout.meta` what a caption needs: `title`, `caption` (how to read it and what may mislead),
+    `n` (points drawn) and `left_out` (why layers are missing, or "").
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __getitem__(self, name: str) -> Figure:
+        if name not in self:
+            raise KeyError(f"{name}: this report has {', '.join(self) or 'no figures'}")
+        return _DRAWINGS[name].draw(self._report)
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str) or name not in _DRAWINGS:
+            return False
+        requires = _DRAWINGS[name].requires
+        return count_with(self._report, *requires) > 0 if requires else bool(self._report.coverage.tensors)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in _DRAWINGS if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+__all__ = ["Figures"]

@@ -1,0 +1,159 @@
+"""The report as one self-contained HTML page under a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from critaudit.errors import CritauditError
+from critaudit.report import measures, page, verdict, wording
+from critaudit.report.record import Report
+from critaudit.report.writing import to_dict
+from critaudit.text import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+# What could end a <script> element or start a comment in it. U+2028 and U+2029 are escaped as all that is not ASCII.
+_SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+# plotly adds an empty <style> and fills it through the CSSOM; a policy by hash lets exactly the empty one in.
+_EMPTY = ""
+
+
+def render(report: Report) -> str:
+    """The whole page as text. Equal reports give equal pages. Raises CritauditError if the templates are missing."""
+    environment = _environment()
+    style, script = _asset("report.css"), _asset("report.js")
+    plotly = _plotly()
+    figures = _figures(report)
+    data = to_dict(report)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        view=page.view(report),
+        sentences=verdict.sentences(report),
+        counts=verdict.counts(report),
+        findings=verdict.by_severity(report),
+        guides=_guides(report),
+        policy=_policy(styles=(style, _EMPTY), scripts=(script, plotly)),
+        style=_markup(style),
+        script=_markup(script),
+        plotly=_markup(plotly),
+        figures=figures,
+        figure_data=_json_for_script({"templates": _templates(), "figures": figures}),
+        report_data=_json_for_script(data),
+        file_name=page.file_name(report),
+    )
+
+
+def templates_folder() -> Path:
+    """Where the page's templates are: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_templates", package.parent / "templates"):
+        if (folder / "report.html.j2").is_file():
+            return folder
+    raise CritauditError(f"{package}: the report's templates are missing; install critaudit anew")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """Autoescape on, undefined names are errors, and every string made printable on its way into the page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def finalize(value: object) -> object:
+        return printable(value, limit=4000) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=FileSystemLoader(templates_folder()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=wording.number,
+        count=wording.count,
+        amount=wording.amount,
+        size=wording.size,
+        share=wording.share,
+        dimensions=wording.shape,
+        status=wording.status,
+        shown=wording.value,
+        interval=wording.interval,
+        with_interval=wording.with_interval,
+        measure=measures.describe,
+        analyzer=measures.analyzer,
+    )
+    environment.globals["plural"] = wording.plural
+    return environment
+
+
+def _guides(report: Report) -> list[tuple[str, str | None]]:
+    """The analyzers in the report, each with its "how to read this" template, or None where it has none."""
+    written = {path.name.removesuffix(".html.j2") for path in (templates_folder() / "analyzers").glob("*.html.j2")}
+    return [(name, f"analyzers/{name}.html.j2" if name in written else None) for name in measures.analyzers(report)]
+
+
+def _figures(report: Report) -> list[dict[str, Any]]:
+    """Every figure without its template, which the page holds once; the title is the page's heading."""
+    drawn = []
+    for name, figure in report.figures.items():
+        plain = figure.to_plotly_json()
+        layout = {key: part for key, part in plain["layout"].items() if key not in ("template", "title", "meta")}
+        drawn.append({"name": name, "data": plain["data"], "layout": layout, **plain["layout"]["meta"]})
+    return drawn
+
+
+def _templates() -> dict[str, Any]:
+    from critaudit.report.figures.style import template
+
+    return {"light": template(dark=False), "dark": template(dark=True)}
+
+
+def _json_for_script(data: object) -> Any:
+    """`data` as JSON that no HTML parser takes for markup, whatever strings it holds."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return _markup(text.translate(_SCRIPT_ESCAPES))
+
+
+def _policy(*, styles: tuple[str, ...], scripts: tuple[str, ...]) -> str:
+    """Nothing may load or run but these very texts; plotly's image export passes through blob: images in the page."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {' '.join(_digest(text) for text in scripts)}",
+            f"style-src {' '.join(_digest(text) for text in styles)}",
+            "img-src data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _asset(name: str) -> str:
+    return (templates_folder() / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> str:
+    """The installed plotly's script. Line ends as the HTML parser sees them, or the policy's hash would not match."""
+    from plotly.offline import get_plotlyjs
+
+    script: str = get_plotlyjs()
+    return script.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _markup(text: str) -> Any:
+    """`text` as is. Only for our own files and for JSON that has been escaped."""
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704

@@ -1,0 +1,183 @@
+"use strict";
+// The page is complete without this script; it adds sorting, filters, figures, themes and the save button.
+(() => {
+  const root = document.documentElement;
+  const byId = (id) => document.getElementById(id);
+  const parse = (id) => JSON.parse(byId(id).textContent);
+  root.classList.add("js");
+
+  // ---- theme: follows the system until the button says otherwise; nothing is stored
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const themeButton = byId("theme");
+  const showTheme = () => {
+    themeButton.setAttribute("aria-pressed", String(isDark()));
+    redraw();
+  };
+  themeButton.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    showTheme();
+  });
+  system.addEventListener("change", showTheme);
+
+  // ---- figures: drawn when they come into view, with one template per theme
+  let figures = null;
+  const drawn = new Set();
+  const waiting = new Set();
+  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const plots = [...document.querySelectorAll(".plot")];
+  const draw = (plot, dark = isDark()) => {
+    if (typeof Plotly === "undefined") {
+      waiting.add(plot);
+      return;
+    }
+    figures ??= parse("figure-data");
+    const figure = figures.figures[Number(plot.dataset.figure)];
+    const layout = { ...figure.layout, template: dark ? figures.templates.dark : figures.templates.light, autosize: true };
+    Plotly.react(plot, figure.data, layout, config);
+    if (!drawn.has(plot)) {
+      drawn.add(plot);
+      plot.on("plotly_click", (event) => goToLayer(event.points[0].customdata));
+    }
+  };
+  const redraw = (dark = isDark()) => drawn.forEach((plot) => draw(plot, dark));
+  addEventListener("load", () => waiting.forEach((plot) => draw(plot)));
+  if ("IntersectionObserver" in window) {
+    const observer = new IntersectionObserver(
+      (entries) =>
+        entries.forEach((entry) => {
+          if (entry.isIntersecting) {
+            observer.unobserve(entry.target);
+            draw(entry.target);
+          }
+        }),
+      { rootMargin: "300px" },
+    );
+    plots.forEach((plot) => observer.observe(plot));
+  } else {
+    plots.forEach((plot) => draw(plot));
+  }
+
+  // ---- permalinks open the layer they point at
+  const openTarget = () => {
+    const target = location.hash && byId(decodeURIComponent(location.hash.slice(1)));
+    if (target instanceof HTMLDetailsElement) {
+      target.open = true;
+      target.scrollIntoView();
+      target.querySelector("summary").focus({ preventScroll: true });
+    }
+  };
+  addEventListener("hashchange", openTarget);
+  openTarget();
+  const table = byId("layer-table");
+  const rows = table ? [...table.tBodies[0].rows] : [];
+  const goToLayer = (place) => {
+    const row = rows.find((candidate) => candidate.dataset.place === String(place));
+    if (row) location.hash = row.querySelector("a").hash;
+  };
+
+  // ---- the layer table: sorting and filtering
+  const key = (row, column, numeric) => {
+    const cell = row.cells[column];
+    if (!numeric) return cell.textContent;
+    return "key" in cell.dataset ? Number(cell.dataset.key) : null;
+  };
+  const sortBy = (header, column) => {
+    const numeric = header.dataset.sort === "number";
+    const descending = header.getAttribute("aria-sort") === "ascending";
+    const sign = descending ? -1 : 1;
+    const compareText = new Intl.Collator("en", { numeric: true }).compare;
+    const keyed = rows.map((row) => [key(row, column, numeric), row]);
+    keyed.sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null); // what has no number stays last
+      return sign * (numeric ? a - b : compareText(a, b));
+    });
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    table.tBodies[0].append(...keyed.map(([, row]) => row));
+  };
+  const filterLayers = () => {
+    const text = byId("layer-filter").value.trim().toLowerCase();
+    const kind = byId("layer-kind").value;
+    const only = byId("layer-findings").checked;
+    let shown = 0;
+    for (const row of rows) {
+      const fits =
+        (!text || row.cells[0].textContent.toLowerCase().includes(text)) &&
+        (!kind || row.dataset.kind === kind) &&
+        (!only || "findings" in row.dataset);
+      row.hidden = !fits;
+      shown += fits;
+    }
+    byId("layer-count").textContent = `${shown} of ${rows.length} layers`;
+  };
+  if (table) {
+    [...table.tHead.rows[0].cells].forEach((header, column) => {
+      if (!header.dataset.sort) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "sort";
+      button.append(...header.childNodes);
+      button.addEventListener("click", () => sortBy(header, column));
+      header.append(button);
+    });
+    byId("layer-filter").addEventListener("input", filterLayers);
+    byId("layer-kind").addEventListener("change", filterLayers);
+    byId("layer-findings").addEventListener("change", filterLayers);
+    filterLayers();
+  }
+
+  // ---- the ledger: filters over all tensors, also those that the page did not list
+  const MOST = 400;
+  const ledgerFilter = byId("ledger-filter");
+  let tensors = null;
+  const filterLedger = () => {
+    tensors ??= parse("report-data").coverage.tensors.map((tensor) => ({
+      ...tensor,
+      text: `${tensor.name} ${tensor.status} ${tensor.reason ?? ""}`.toLowerCase(),
+    }));
+    const wanted = ledgerFilter.value.trim().toLowerCase();
+    const found = tensors.filter((tensor) => tensor.text.includes(wanted));
+    byId("ledger-rows").replaceChildren(...found.slice(0, MOST).map(ledgerRow));
+    byId("ledger-count").textContent =
+      found.length > MOST ? `The first ${MOST} of ${found.length} tensors; filter on.` : `${found.length} of ${tensors.length} tensors.`;
+  };
+  const ledgerRow = (tensor) => {
+    const row = document.createElement("tr");
+    const name = document.createElement("th");
+    name.scope = "row";
+    name.append(document.createElement("code"));
+    name.firstChild.textContent = tensor.name;
+    row.append(name);
+    for (const text of [tensor.shape.join(" × ") || "scalar", tensor.dtype, tensor.status, tensor.reason ?? ""]) {
+      row.insertCell().textContent = text;
+    }
+    row.cells[3].className = `state ${tensor.status}`;
+    return row;
+  };
+  ledgerFilter?.addEventListener("input", filterLedger);
+
+  // ---- the JSON, as a file
+  const saveButton = byId("save");
+  saveButton.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([byId("report-data").textContent, "\n"], { type: "application/json" }));
+    link.download = saveButton.dataset.name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+
+  // ---- paper: everything opened and drawn, in the light theme
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    const many = document.querySelector("#details.many");
+    opened = [...document.querySelectorAll("details:not([open])")].filter((details) => !many?.contains(details));
+    opened.forEach((details) => (details.open = true));
+    plots.forEach((plot) => draw(plot, false));
+  });
+  addEventListener("afterprint", () => {
+    opened.forEach((details) => (details.open = false));
+    redraw();
+  });
+  showTheme();
+})();
