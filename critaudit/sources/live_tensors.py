@@ -1,4 +1,4 @@
-"""Tensors that are in memory already, PyTorch's or NumPy's, described like tensors in a file and copied only when read."""
+"""Tensors in memory, PyTorch's or NumPy's, described like tensors in a file and copied only when read."""
 
 from __future__ import annotations
 
