@@ -164,15 +164,15 @@ def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
         return None
 
     basis = np.zeros((_LANCZOS_STEPS, size))
-    vector: NDArray[np.float64] = np.random.default_rng(0).standard_normal(size)
-    vector /= np.linalg.norm(vector)
+    vector: NDArray[np.float64] = np.random.default_rng(0).standard_normal((size,))
+    vector /= float(np.linalg.norm(vector))
     diagonal: list[float] = []
     beside: list[float] = []
     largest = 0.0
     for step in range(min(_LANCZOS_STEPS, size)):
         basis[step] = vector
         half = getrs(factors, pivots, vector.astype(np.float32), trans=1)[0]
-        vector = getrs(factors, pivots, half, overwrite_b=True)[0].astype(np.float64)
+        vector = np.asarray(getrs(factors, pivots, half, overwrite_b=True)[0], dtype=np.float64)
         if not np.all(np.isfinite(vector)):
             return None
         diagonal.append(float(vector @ basis[step]))
