@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.sources.contents import Runnable
 from critaudit.tensors import TensorRef
+
+if TYPE_CHECKING:
+    from critaudit.sources.contents import Runnable
 
 Kind: TypeAlias = Literal[
     "linear", "conv", "depthwise_conv", "transposed_conv", "embedding", "attention", "recurrent", "other"

@@ -19,13 +19,15 @@ class LayerHint:
     `module` is the class name in PyTorch's words: Linear, Conv2d, ConvTranspose1d, Embedding, LSTM, GRU, RNN,
     MultiheadAttention, BatchNorm2d, LayerNorm, …; Hugging Face's transposed linear layer is Conv1D. `role` is the
     parameter's own name in that module ("weight", "in_proj_weight", "weight_hh_l0"). `activation` is the name of the
-    nonlinearity that acts on the layer's output, where known ("tanh", "relu", …, "identity" for none).
+    nonlinearity that acts on the layer's output, where known ("tanh", "relu", …, "identity" for none). `buffer` is true
+    where the source says that the tensor is no trainable parameter.
     """
 
     module: str
     role: str = "weight"
     groups: int = 1
     activation: str | None = None
+    buffer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
