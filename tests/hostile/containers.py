@@ -15,9 +15,7 @@ from tests.hostile.rawzip import Member
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
-def zip_members(
-    data_pickle: bytes, storages: Mapping[str, bytes] = STORAGES, *, root: str = "archive"
-) -> list[Member]:
+def zip_members(data_pickle: bytes, storages: Mapping[str, bytes] = STORAGES, *, root: str = "archive") -> list[Member]:
     """The members of a torch zip checkpoint."""
     return [
         Member(f"{root}/data.pkl", data_pickle),

@@ -1,0 +1,18 @@
+"""What the warm processes import before they fork: what a case would otherwise wait for, and nothing that it is tested for."""
+
+from __future__ import annotations
+
+_SOURCES = tuple(
+    f"critaudit.sources.{name}"
+    for name in ("detect", "folder", "checkpoint", "exported", "safetensors", "onnx", "npz", "recognise")
+)
+READER = (*_SOURCES, "critaudit.audit", "critaudit.analyzers", "scipy.stats", "scipy.linalg", "tempfile")
+COMMAND = (*READER, "critaudit.cli", "critaudit.report", "jinja2", "rich.console", "rich.table", "plotly.graph_objects")
+UNSAFE = (
+    "torch",
+    "numpy",
+    "zipfile",
+    "torch.export",
+    "torch._export.serde.serialize",
+    "torch.export.pt2_archive._package",
+)
