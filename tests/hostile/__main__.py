@@ -1,4 +1,4 @@
-"""`python -m tests.hostile [--fuzz N]`: try every hostile case, prove the canaries live, fuzz, and print what was done."""
+"""`python -m tests.hostile [--fuzz N]`: try the hostile cases, prove the canaries live, fuzz, and tell the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.hostile.case import Case
 from tests.hostile.corpus import attempt, corpus, prove
-from tests.hostile.fuzz import BATCH, Campaign, campaign
+from tests.hostile.fuzz import Campaign, campaign
 from tests.hostile.sandbox import Ending, Nursery
 from tests.hostile.warm import COMMAND, READER, UNSAFE
 
@@ -71,7 +71,7 @@ def _report(trials: Sequence[Trial], carriers: Sequence[Case], live: Sequence[st
     print(f"{'canaries live':<20}{len(live):>8}{len(carriers):>8}")
     sound = fuzzed.iterations - len({failure.seed for failure in fuzzed.failures})
     print(
-        f"{'fuzz iterations':<20}{sound:>8}{fuzzed.iterations:>8}   ({fuzzed.viewed} still readable, batches of {BATCH})"
+        f"{'fuzz iterations':<20}{sound:>8}{fuzzed.iterations:>8}   ({fuzzed.viewed} still readable)"
     )
     outcomes = Counter(str(trial.ending.outcome or trial.ending.death) for trial in trials)
     print("outcomes: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common()))

@@ -1,4 +1,4 @@
-"""What a child process does: audit a source, run the command line on it, or load it unsafely to prove its canary live."""
+"""What a child process does: audit a source, run the command line on it, or load it unsafely (a canary's proof)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def audit(seen: list[str], *, path: str, folder: str, canary: str, mode: str = "
         return _reply("refused" if error.exit_code == 3 else f"exit {error.exit_code}", str(error), site)
     except BaseException:
         return _reply("crashed", traceback.format_exc(limit=-6), site)
-    text = report.to_json()
     problems = "; ".join(report.coverage.problems)
-    return _reply("partial" if problems else "audited", problems, site, json=text)
+    return _reply("partial" if problems else "audited", problems, site)
 
 
 def command(
@@ -97,10 +96,36 @@ def _reply(outcome: str, message: str, site: Site, **extra: str) -> Reply:
     return {"outcome": outcome, "message": message[:4000], "fired": site.fired(), "extra": extra}
 
 
+def misbehave(seen: list[str], *, kind: str) -> Reply:
+    """What a broken reader would do, so that the tests can see the sandbox notice it."""
+    watch(seen)
+    if kind == "hang":
+        while True:
+            pass
+    if kind == "allocate":
+        bytearray(2**30 + 2**28)
+    if kind == "grow":
+        kept = bytearray(2**28)
+        kept[:: 2**12] = b"x" * len(range(0, 2**28, 2**12))
+    if kind == "write":
+        Path("trace").write_text("x")
+    if kind == "command":
+        os.system("true")
+    if kind == "crash":
+        os.abort()
+    return {"outcome": "done", "message": "", "fired": False, "extra": {}}
+
+
 def _fuzz(seen: list[str], **request: Any) -> Reply:
     from tests.hostile.fuzz import batch
 
     return batch(seen, **request)
 
 
-ACTIONS: Mapping[str, Callable[..., Reply]] = {"audit": audit, "command": command, "unsafe": unsafe, "fuzz": _fuzz}
+ACTIONS: Mapping[str, Callable[..., Reply]] = {
+    "audit": audit,
+    "command": command,
+    "unsafe": unsafe,
+    "misbehave": misbehave,
+    "fuzz": _fuzz,
+}

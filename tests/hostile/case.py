@@ -1,4 +1,4 @@
-"""What a hostile case is: how its file is made, what must come of auditing it, and how its canary is shown to be live."""
+"""What a hostile case is: how its file is made, what must come of auditing it, what proves that its canary is live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zip archives that contradict themselves: several pickles, duplicates, overlaps, polyglots, bombs and lying directories."""
+"""Zip archives that contradict themselves: duplicates, overlaps, polyglots, bombs, lying directories."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def _working_directories() -> Iterator[Case]:
             site.file(f"{name}/__init__.py", site.python)
 
     def template(site: Site) -> None:
-        poison = "{{ cycler.__init__.__globals__.os.system(%s) }}" % json.dumps(site.command)
+        poison = "{{ cycler.__init__.__globals__.os.system(" + json.dumps(site.command) + ") }}"
         for name in ("report.html", "report.html.j2", "report.html.jinja", "base.html", "index.html"):
             site.file(f"templates/{name}", poison)
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from tests.hostile import containers, pickles
 from tests.hostile.case import ANY, AUDITED, NOT_WHOLE, REFUSED, Case, Outcome, Site
-from tests.hostile.payloads import Payload, payloads, script_on_load, simple
+from tests.hostile.payloads import Payload, payloads, simple
 from tests.hostile.pickles import named, number, pickled, text, tuple_of
-from tests.hostile.rawzip import Member
 
 
 def cases() -> Iterator[Case]:
@@ -20,9 +19,6 @@ def cases() -> Iterator[Case]:
         yield _in_zip(name, payload)
     yield from _first()
     yield from _torch_containers()
-    yield from _script_archives()
-    yield from _exported()
-    yield from _arrays()
 
 
 def _in_zip(name: str, payload: Payload) -> Case:
@@ -33,7 +29,7 @@ def _in_zip(name: str, payload: Payload) -> Case:
     return Case(f"payload-{name}", "payloads", payload.attack, build, AUDITED, payload.proof)
 
 
-def _case(
+def payload_case(
     name: str,
     attack: str,
     make: Callable[[Site], bytes],
@@ -52,21 +48,21 @@ def _first() -> Iterator[Case]:
     def evil(site: Site) -> list[tuple[bytes, bytes]]:
         return [(text("evil"), simple(site))]
 
-    yield _case(
+    yield payload_case(
         "zip-prefix",
         "injected before the state dict and popped",
         lambda s: containers.zip_checkpoint(prefix=simple(s) + b"0"),
         AUDITED,
         "torch.load",
     )
-    yield _case(
+    yield payload_case(
         "zip-whole",
         "the whole pickle is one REDUCE: nothing else is in the file",
         lambda s: containers.zip_checkpoint(whole=simple(s)),
         REFUSED,
         "torch.load",
     )
-    yield _case(
+    yield payload_case(
         "zip-state-of-unknown-call",
         "the state dict is BUILD state of a foreign call",
         lambda s: containers.zip_checkpoint(
@@ -75,7 +71,7 @@ def _first() -> Iterator[Case]:
         AUDITED,
         "torch.load",
     )
-    yield _case(
+    yield payload_case(
         "zip-optimizer-state",
         "inside optimizer state of a checkpoint",
         lambda s: containers.zip_checkpoint(
@@ -84,7 +80,7 @@ def _first() -> Iterator[Case]:
         AUDITED,
         "torch.load",
     )
-    yield _case(
+    yield payload_case(
         "zip-lightning",
         "inside callbacks and hyper-parameters of a Lightning checkpoint",
         lambda s: containers.zip_checkpoint(
@@ -102,7 +98,7 @@ def _first() -> Iterator[Case]:
         "torch.load",
         file="model.ckpt",
     )
-    yield _case(
+    yield payload_case(
         "zip-metadata-attribute",
         "inside the _metadata attribute that state dicts carry",
         lambda s: containers.zip_checkpoint(
@@ -118,14 +114,14 @@ def _first() -> Iterator[Case]:
         AUDITED,
         "torch.load",
     )
-    yield _case(
+    yield payload_case(
         "zip-nested-deep",
         "forty containers deep",
         lambda s: containers.zip_checkpoint([(text("a"), b"]" * 40 + simple(s) + b"a" * 40)]),
         AUDITED,
         "torch.load",
     )
-    yield _case(
+    yield payload_case(
         "zip-pickle-protocol-0",
         "a torch zip whose pickle is protocol 0 text",
         lambda s: _protocol_zero(s),
@@ -141,7 +137,7 @@ def _protocol_zero(site: Site) -> bytes:
 
 def _torch_containers() -> Iterator[Case]:
     def legacy(name: str, attack: str, expected: frozenset[Outcome], make: Callable[[Site], bytes]) -> Case:
-        return _case(f"legacy-{name}", f"legacy file: {attack}", make, expected, "torch.load")
+        return payload_case(f"legacy-{name}", f"legacy file: {attack}", make, expected, "torch.load")
 
     def popped(site: Site, rest: bytes) -> bytes:
         return simple(site) + b"0" + rest
@@ -193,7 +189,7 @@ def _torch_containers() -> Iterator[Case]:
     )
 
     def tar(name: str, attack: str, make: Callable[[Site], bytes], expected: frozenset[Outcome], proof: str) -> Case:
-        return _case(f"tar-{name}", f"legacy tar: {attack}", make, expected, proof, file="model.tar")
+        return payload_case(f"tar-{name}", f"legacy tar: {attack}", make, expected, proof, file="model.tar")
 
     yield tar(
         "pickle", "in its pickle", lambda s: containers.tar_checkpoint([(text("e"), simple(s))]), ANY, "torch.load"
@@ -227,7 +223,7 @@ def _torch_containers() -> Iterator[Case]:
         return containers.tar_checkpoint(members=[(first, b""), (tarfile.TarInfo(f"link/{site.canary.name}"), b"x")])
 
     yield tar("link-member", "a symbolic link out of the folder and a member behind it", link, ANY, "tar extraction")
-    yield _case(
+    yield payload_case(
         "plain-pickle",
         "a plain pickle of arrays",
         lambda s: pickled(named({"w": number(1), "evil": simple(s)})),
@@ -235,7 +231,7 @@ def _torch_containers() -> Iterator[Case]:
         "pickle.load",
         file="model.pkl",
     )
-    yield _case(
+    yield payload_case(
         "plain-second-pickle",
         "a second pickle behind the first",
         lambda s: pickled(named({"epoch": number(1)})) + pickled(simple(s)),
@@ -277,154 +273,3 @@ def _folders() -> Iterator[Case]:
         yield Case(
             f"folder-{name}", "containers", f"Hugging Face folder: {attack}", build, AUDITED, "folder checkpoints"
         )
-
-
-def _script_archives() -> Iterator[Case]:
-    def case(name: str, attack: str, make: Callable[[Site], bytes], expected: frozenset[Outcome], proof: str) -> Case:
-        return _case(f"script-{name}", f"TorchScript: {attack}", make, expected, proof, category="export archives")
-
-    yield case(
-        "load",
-        "code that runs at load (__setstate__)",
-        lambda s: containers.script_archive(**script_on_load(s)),
-        ANY,
-        "torch.jit.load",
-    )
-    yield case(
-        "torch-load",
-        "the same through torch.load",
-        lambda s: containers.script_archive(**script_on_load(s)),
-        ANY,
-        "torch.load",
-    )
-    yield case(
-        "forward",
-        "code that runs in forward",
-        lambda s: containers.script_archive(
-            body=f'canary = torch.from_file("{s.canary}", True, 8)\n    return torch.add(x, torch.sum(canary))'
-        ),
-        AUDITED,
-        "torch.jit forward",
-    )
-    yield case(
-        "data",
-        "Python opcodes in data.pkl",
-        lambda s: containers.script_archive(extra=[(text("evil"), simple(s))]),
-        AUDITED,
-        "member pickles",
-    )
-    yield case(
-        "constants",
-        "Python opcodes in constants.pkl",
-        lambda s: containers.script_archive(constants=tuple_of(simple(s))),
-        AUDITED,
-        "member pickles",
-    )
-    yield case(
-        "debug",
-        "Python opcodes in the debug pickle beside the code",
-        lambda s: containers.script_archive(more=[Member("m/code/__torch__.py.debug_pkl", pickled(simple(s)))]),
-        AUDITED,
-        "member pickles",
-    )
-
-
-def _exported() -> Iterator[Case]:
-    def case(name: str, attack: str, make: Callable[[Site], bytes], expected: frozenset[Outcome]) -> Case:
-        category, proof = "export archives", "torch.export.load"
-        return _case(f"exported-{name}", f".pt2: {attack}", make, expected, proof, file="model.pt2", category=category)
-
-    def weight(site: Site) -> bytes:
-        entry = containers.exported_weight("weight_1", (8, 6), (6, 1), use_pickle=True)
-        inner = containers.zip_checkpoint(prefix=simple(site) + b"0", whole=pickles.tensor())
-        member = Member("model/data/weights/weight_1", inner)
-        return containers.exported_program(config={"other.weight": entry}, members=[member])
-
-    def opaque(site: Site) -> bytes:
-        entry = containers.exported_weight("opaque_obj_0", (), (), use_pickle=True)
-        member = Member("model/data/constants/opaque_obj_0", pickled(simple(site)))
-        return containers.exported_program(constants={"thing": entry}, members=[member])
-
-    def constant(site: Site) -> bytes:
-        entry = containers.exported_weight("tensor_0", (8, 6), (6, 1), use_pickle=True)
-        inner = containers.zip_checkpoint(prefix=simple(site) + b"0", whole=pickles.tensor())
-        member = Member("model/data/constants/tensor_0", inner)
-        return containers.exported_program(constants={"thing": entry}, members=[member])
-
-    def old(site: Site) -> bytes:
-        inner = containers.zip_checkpoint([(text("evil"), simple(site))])
-        return containers.rawzip.archive(
-            [
-                Member("version", b"6.1"),
-                Member("serialized_exported_program.json", b"{}"),
-                Member("serialized_state_dict.pt", inner),
-            ]
-        )
-
-    yield case("weight", "in a pickled weight", weight, ANY)
-    yield case("opaque", "in an opaque constant", opaque, ANY)
-    yield case("constant", "in a pickled constant", constant, ANY)
-    yield _case(
-        "exported-old",
-        ".pt2 of older releases: in its state dict",
-        old,
-        AUDITED,
-        "member pickles",
-        file="model.pt2",
-        category="export archives",
-    )
-    yield _case(
-        "exported-sample-inputs",
-        ".pt2: in its sample inputs",
-        lambda s: containers.exported_program(samples=containers.sample_inputs(simple(s) + b"0")),
-        AUDITED,
-        "member pickles",
-        file="model.pt2",
-        category="export archives",
-    )
-
-
-def _arrays() -> Iterator[Case]:
-    def objects(site: Site) -> bytes:
-        return containers.object_array(pickled(simple(site)))
-
-    yield _case("npy-objects", "a .npy of objects", objects, REFUSED, "np.load", file="model.npy")
-    yield _case(
-        "npz-objects",
-        "an .npz with only an object array",
-        lambda s: containers.npz({"w.npy": objects(s)}),
-        REFUSED,
-        "np.load",
-        file="model.npz",
-    )
-    yield _case(
-        "npz-objects-beside",
-        "an .npz with an object array beside a good one",
-        lambda s: containers.npz({"layer.weight.npy": containers.npy(), "evil.npy": objects(s)}),
-        ANY,
-        "np.load",
-        file="model.npz",
-    )
-    yield _case(
-        "npz-pickle-member",
-        "an .npz with a bare pickle as a member",
-        lambda s: containers.npz({"layer.weight.npy": containers.npy(), "evil.pkl": pickled(simple(s))}),
-        ANY,
-        "member pickles",
-        file="model.npz",
-    )
-    yield _case(
-        "npz-structured-objects",
-        "a structured dtype with an object field",
-        lambda s: containers.npz(
-            {
-                "w.npy": containers.npy(
-                    pickled(simple(s)),
-                    header="{'descr': [('a', '<f4'), ('b', '|O')], 'fortran_order': False, 'shape': (1,), }",
-                )
-            }
-        ),
-        REFUSED,
-        "np.load",
-        file="model.npz",
-    )

@@ -1,4 +1,4 @@
-"""Pickles without payloads that attack the machine that reads them: bombs, cycles, lies about lengths, broken opcodes."""
+"""Pickles without payloads that attack their reader: bombs, cycles, lies about lengths, broken opcodes."""
 
 from __future__ import annotations
 

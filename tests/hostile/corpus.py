@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.hostile import (
     cases_archives,
+    cases_exports,
     cases_folders,
     cases_headers,
     cases_names,
@@ -24,6 +25,7 @@ from tests.hostile.sandbox import GROWTH, Ending, Nursery
 
 _MODULES = (
     cases_payloads,
+    cases_exports,
     cases_archives,
     cases_pickles,
     cases_tensors,
@@ -46,7 +48,7 @@ def corpus() -> tuple[Case, ...]:
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """An empty folder for a case, and a place for its canary outside of it. Open to every user, for cases without privileges."""
+    """An empty folder for a case, and a place for its canary outside of it; open to every user."""
     with tempfile.TemporaryDirectory(prefix="critaudit-case-") as name:
         root = Path(name)
         root.chmod(0o755)

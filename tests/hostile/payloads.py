@@ -29,7 +29,7 @@ from tests.hostile.pickles import (
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """`opcodes` leaves one value on the stack. Where the unsafe loader needs files beside the case, `opcodes` writes them."""
+    """`opcodes` leaves one value on the stack, and writes the files beside the case that the payload needs."""
 
     attack: str
     opcodes: Callable[[Site], bytes]

@@ -1,4 +1,4 @@
-"""Pickles assembled opcode by opcode: each function returns the bytes of one expression that leaves one value on the stack.
+"""Pickles assembled opcode by opcode: each function returns the bytes of one expression, which leaves one value.
 
 Nothing is pickled from live objects, so a payload is exactly the opcodes that are written here.
 """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member. Everything after `method` overrides what an honest archive would say; `central_*` lie in the directory only."""
+    """One member. What stands after `method` overrides an honest archive; `central_*` lie in the directory only."""
 
     name: str
     data: bytes

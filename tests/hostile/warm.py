@@ -1,4 +1,4 @@
-"""What the warm processes import before they fork: what a case would otherwise wait for, and nothing that it is tested for."""
+"""What the warm processes import before they fork, so that a case need not wait for it."""
 
 from __future__ import annotations
 
