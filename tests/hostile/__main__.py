@@ -70,15 +70,13 @@ def _report(trials: Sequence[Trial], carriers: Sequence[Case], live: Sequence[st
     print(f"{'hostile cases':<20}{passed.total():>8}{tried.total():>8}")
     print(f"{'canaries live':<20}{len(live):>8}{len(carriers):>8}")
     sound = fuzzed.iterations - len({failure.seed for failure in fuzzed.failures})
-    print(
-        f"{'fuzz iterations':<20}{sound:>8}{fuzzed.iterations:>8}   ({fuzzed.viewed} still readable)"
-    )
+    print(f"{'fuzz iterations':<20}{sound:>8}{fuzzed.iterations:>8}   ({fuzzed.viewed} still readable)")
     outcomes = Counter(str(trial.ending.outcome or trial.ending.death) for trial in trials)
     print("outcomes: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common()))
     if trials:
-        slowest = max(trials, key=lambda trial: trial.ending.seconds)
+        slowest = max(trials, key=lambda trial: trial.ending.busy)
         largest = max(trials, key=lambda trial: trial.ending.growth)
-        print(f"slowest case: {slowest.case.name}, {slowest.ending.seconds:.1f} s")
+        print(f"slowest case: {slowest.case.name}, {slowest.ending.busy:.1f} s")
         print(f"largest memory over the baseline: {largest.case.name}, {largest.ending.growth / 2**20:.0f} MB")
     print(f"slowest mutant: {fuzzed.slowest:.2f} s; largest batch: {fuzzed.growth / 2**20:.0f} MB over the baseline")
     for trial in trials:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from tests.hostile import containers, pickles
-from tests.hostile.case import ANY, AUDITED, REFUSED, Case, Outcome, Site
+from tests.hostile import containers, pickles, rawzip
+from tests.hostile.case import ANY, AUDITED, NOT_WHOLE, REFUSED, Case, Outcome, Site
 from tests.hostile.cases_payloads import payload_case
 from tests.hostile.payloads import script_on_load, simple
 from tests.hostile.pickles import pickled, text, tuple_of
@@ -16,6 +17,8 @@ def cases() -> Iterator[Case]:
     """All cases of this module."""
     yield from _script_archives()
     yield from _exported()
+    yield from _exported_lies()
+    yield from _script_lies()
     yield from _arrays()
 
 
@@ -97,7 +100,7 @@ def _exported() -> Iterator[Case]:
 
     def old(site: Site) -> bytes:
         inner = containers.zip_checkpoint([(text("evil"), simple(site))])
-        return containers.rawzip.archive(
+        return rawzip.archive(
             [
                 Member("version", b"6.1"),
                 Member("serialized_exported_program.json", b"{}"),
@@ -125,6 +128,81 @@ def _exported() -> Iterator[Case]:
         "member pickles",
         file="model.pt2",
         category="export archives",
+    )
+
+
+def _exported_lies() -> Iterator[Case]:
+    """Tables of weights that lie, beside one good weight."""
+
+    def case(name: str, attack: str, entry: object, expected: frozenset[Outcome] = NOT_WHOLE) -> Case:
+        def build(site: Site) -> Path:
+            return site.file("model.pt2", containers.exported_program(config={"bad.weight": entry}))
+
+        return Case(f"exported-{name}", "export archives", f".pt2: {attack}", build, expected)
+
+    weight = containers.exported_weight
+    yield case("traversal", "a weight at ../models/model.json", weight("../../models/model.json", (8, 6), (6, 1)))
+    yield case("absolute", "a weight at /etc/passwd", weight("/etc/passwd", (8, 6), (6, 1)))
+    yield case("missing", "a weight that is not there", weight("weight_9", (8, 6), (6, 1)))
+    yield case("stride-zero", "2^40 elements by stride 0", weight("weight_0", (2**20, 2**20), (0, 0)))
+    yield case("stride-negative", "negative strides", weight("weight_0", (8, 6), (-6, 1)))
+    yield case("offset", "an offset behind the storage", weight("weight_0", (8, 6), (6, 1), offset=2**62))
+    yield case("larger", "a shape larger than its storage", weight("weight_0", (80, 60), (60, 1)))
+    yield case("number", "a number for an entry", 7)
+    yield case(
+        "no-table", "no description of the tensor", {"path_name": "weight_0", "is_param": True, "use_pickle": False}
+    )
+    symbolic = weight("weight_0", (8, 6), (6, 1))
+    meta = {
+        "dtype": 99,
+        "sizes": [{"as_expr": {"expr_str": "__import__('os')"}}],
+        "strides": [],
+        "storage_offset": None,
+    }
+    yield case("symbolic", "a size that is an expression", {**symbolic, "tensor_meta": meta})
+    yield case("pickle-flag", "a raw weight that says it is a pickle", {**symbolic, "use_pickle": True})
+    for name, attack, table in (
+        ("depth", "a table of a million brackets", b"[" * 10**6),
+        ("list", "a list for a table", b"[]"),
+        ("rubbish", "a table that is no JSON", b"{oops"),
+    ):
+
+        def build(site: Site, table: bytes = table) -> Path:
+            member = Member("model/data/weights/model_weights_config.json", table)
+            kept = [m for m in containers.exported_members() if not m.name.endswith("model_weights_config.json")]
+            return site.file("model.pt2", rawzip.archive([*kept, member]))
+
+        yield Case(f"exported-table-{name}", "export archives", f".pt2: {attack}", build, REFUSED)
+
+
+def _script_lies() -> Iterator[Case]:
+    def case(name: str, attack: str, make: Callable[[], bytes], expected: frozenset[Outcome]) -> Case:
+        def build(site: Site) -> Path:
+            return site.file("model.pt", make())
+
+        return Case(f"script-{name}", "export archives", f"TorchScript: {attack}", build, expected)
+
+    bad = pickles.tensor("0", (80, 60), elements=48)
+    yield case("tensor", "a tensor that lies", lambda: containers.script_archive(extra=[(text("bad"), bad)]), NOT_WHOLE)
+    cyclic = b"}q\0(" + text("weight") + pickles.tensor("0") + text("self") + b"h\0u"
+    yield case("cyclic", "a module that holds itself", lambda: containers.script_archive(state_expression=cyclic), ANY)
+    yield case(
+        "constants-bomb",
+        "a constants.pkl of a billion laughs",
+        lambda: containers.script_archive(constants=text("ha") + b"\x94" + b"2\x86" * 60),
+        ANY,
+    )
+    yield case(
+        "constants-rubbish",
+        "a constants.pkl that is no pickle",
+        lambda: containers.script_archive(constants=b"\xff"),
+        ANY,
+    )
+    yield case(
+        "state-number",
+        "a module whose state is a number",
+        lambda: containers.script_archive(state_expression=b"K\x07"),
+        REFUSED,
     )
 
 

@@ -51,6 +51,8 @@ def cases() -> Iterator[Case]:
         )
     for label in ("script", "ansi", "rich", "bidi"):
         name, raw = NAMES[label]
+        yield _case(f"npz-{label}", f"names of arrays: {label}", lambda s, n=name: _npz(s, n), raw)
+        yield _case(f"exported-{label}", f"names in a .pt2: {label}", lambda s, n=name: _exported(s, n), raw)
         yield _case(f"onnx-{label}", f"ONNX names: {label}", lambda s, n=name: _onnx(s, n), raw)
         yield _case(
             f"class-{label}",
@@ -93,6 +95,15 @@ def _safetensors(site: Site, name: str) -> Path:
         f"{name}.weight": {"dtype": "F32", "shape": [8, 6], "data_offsets": [0, 192]},
     }
     return site.file("model.safetensors", containers.safetensors_file(table, WEIGHT))
+
+
+def _npz(site: Site, name: str) -> Path:
+    return site.file("model.npz", containers.npz({f"{name.replace('/', '_')}.weight.npy": containers.npy()}))
+
+
+def _exported(site: Site, name: str) -> Path:
+    entry = containers.exported_weight("weight_0", (8, 6), (6, 1))
+    return site.file("model.pt2", containers.exported_program(config={f"{name}.weight": entry}))
 
 
 def _onnx(site: Site, name: str) -> Path:

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.hostile import containers, pickles
+from tests.hostile import containers, pickles, rawzip
 from tests.hostile.case import ANY, AUDITED, NOT_WHOLE, REFUSED, Case, Outcome, Site
 from tests.hostile.payloads import Payload, payloads, simple
 from tests.hostile.pickles import named, number, pickled, text, tuple_of
@@ -132,7 +132,7 @@ def _first() -> Iterator[Case]:
 
 def _protocol_zero(site: Site) -> bytes:
     payload = b"(dp0\nVevil\np1\ncbuiltins\nexec\np2\n(V" + site.python.encode() + b"\np3\ntp4\nRp5\ns."
-    return containers.rawzip.archive(containers.zip_members(payload))
+    return rawzip.archive(containers.zip_members(payload))
 
 
 def _torch_containers() -> Iterator[Case]:

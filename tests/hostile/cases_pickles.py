@@ -32,7 +32,7 @@ def _case(
     beside: bool = False,
     raw: bool = False,
 ) -> Case:
-    """`opcodes` is the whole object, or (`beside`) the value of a last entry of a good state dict, or (`raw`) data.pkl."""
+    """`opcodes` is the whole object, or (`beside`) the value of an entry behind good weights, or (`raw`) data.pkl."""
 
     def build(site: Site) -> Path:
         told = opcodes if isinstance(opcodes, bytes) else opcodes()

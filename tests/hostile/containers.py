@@ -135,24 +135,31 @@ def exported_program(
     samples: bytes | None = None,
 ) -> bytes:
     """A `torch.export` archive (.pt2) with one weight. `config` adds or replaces entries of the weights' table."""
+    made = exported_members(config=config, constants=constants, model=model, samples=samples)
+    return rawzip.archive([*made, *members])
+
+
+def exported_members(
+    *,
+    config: Mapping[str, object] | None = None,
+    constants: Mapping[str, object] | None = None,
+    model: str | None = None,
+    samples: bytes | None = None,
+) -> list[Member]:
+    """The members of a `torch.export` archive."""
     weight = exported_weight("weight_0", (8, 6), (6, 1))
     table = {"config": {"layer.weight": weight, **(config or {})}}
-    return rawzip.archive(
-        [
-            Member("model/archive_format", b"pt2"),
-            Member("model/archive_version", b"0"),
-            Member("model/byteorder", b"little"),
-            Member("model/.data/version", b"6\n"),
-            Member("model/models/model.json", (model or json.dumps(_exported_graph())).encode()),
-            Member("model/data/weights/weight_0", WEIGHT),
-            Member("model/data/weights/model_weights_config.json", json.dumps(table).encode()),
-            Member(
-                "model/data/constants/model_constants_config.json", json.dumps({"config": constants or {}}).encode()
-            ),
-            Member("model/data/sample_inputs/model.pt", samples or sample_inputs()),
-            *members,
-        ]
-    )
+    return [
+        Member("model/archive_format", b"pt2"),
+        Member("model/archive_version", b"0"),
+        Member("model/byteorder", b"little"),
+        Member("model/.data/version", b"6\n"),
+        Member("model/models/model.json", (model or json.dumps(_exported_graph())).encode()),
+        Member("model/data/weights/weight_0", WEIGHT),
+        Member("model/data/weights/model_weights_config.json", json.dumps(table).encode()),
+        Member("model/data/constants/model_constants_config.json", json.dumps({"config": constants or {}}).encode()),
+        Member("model/data/sample_inputs/model.pt", samples or sample_inputs()),
+    ]
 
 
 def sample_inputs(prefix: bytes = b"") -> bytes:

@@ -21,7 +21,7 @@ from tests.hostile import (
     cases_truncated,
 )
 from tests.hostile.case import Case, Site
-from tests.hostile.sandbox import GROWTH, Ending, Nursery
+from tests.hostile.sandbox import GROWTH, SECONDS, Ending, Nursery
 
 _MODULES = (
     cases_payloads,
@@ -108,6 +108,8 @@ def _faults(case: Case, ending: Ending) -> list[str]:
         faults.append(f"wrote {', '.join(ending.written[:3])}")
     if ending.growth > GROWTH:
         faults.append(f"used {ending.growth / 2**20:.0f} MB")
+    if ending.busy > SECONDS:
+        faults.append(f"took {ending.busy:.1f} s of the processor")
     if ending.outcome == "refused":
         faults.extend(_bad_line(ending.message or ending.stderr.removesuffix("\n")))
     faults.extend(f"{text!r:.60} reached the terminal" for text in case.raw if text in ending.stdout + ending.stderr)

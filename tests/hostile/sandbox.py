@@ -24,7 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+# A case may use this much processor time and memory; on a busy machine it may have to wait for the processor.
 SECONDS = 10.0
+WALL = 30.0
 GROWTH = 2**30
 NOBODY = 65534
 # Events that reading a model never raises; each would be a payload at work even where no canary sees it.
@@ -57,11 +59,15 @@ FORBIDDEN = (
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a child ended. `outcome` is what the action returned, or None where the child died (`death` says how)."""
+    """How a child ended. `outcome` is what the action returned, or None where the child died (`death` says how).
+
+    `seconds` is the time that it had by the clock, `busy` what it had of the processor.
+    """
 
     outcome: str | None
     message: str
     seconds: float
+    busy: float
     growth: int
     death: str | None = None
     fired: bool = False
@@ -103,7 +109,7 @@ class Nursery:
     ) -> None:
         self.close()
 
-    def run(self, action: str, *, seconds: float = SECONDS, growth: int = GROWTH, **request: Any) -> Ending:
+    def run(self, action: str, *, seconds: float = WALL, growth: int = GROWTH, **request: Any) -> Ending:
         """Fork a child that does `action` (a function of `actions.py`) with the request as keywords."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -150,7 +156,7 @@ def _fork(action: str, seconds: float, growth: int, request: dict[str, Any]) -> 
     os.close(send)
     answer, death = _listen(receive, child, started + seconds)
     elapsed = time.perf_counter() - started
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
     os.close(receive)
     if death is None and not answer:
         death = (
@@ -164,7 +170,7 @@ def _fork(action: str, seconds: float, growth: int, request: dict[str, Any]) -> 
     ]
     reply |= {name: (scratch / name).read_bytes()[:1_000_000].decode(errors="replace") for name in ("stdout", "stderr")}
     shutil.rmtree(scratch, ignore_errors=True)
-    return reply | {"seconds": elapsed, "death": death}
+    return reply | {"seconds": elapsed, "busy": used.ru_utime + used.ru_stime, "death": death}
 
 
 def _listen(receive: int, child: int, deadline: float) -> tuple[bytes, str | None]:

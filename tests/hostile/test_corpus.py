@@ -104,7 +104,12 @@ def test_a_hostile_working_directory_runs_nothing_in_a_fresh_process(name: str) 
 def test_the_installed_command_ignores_the_working_directory() -> None:
     with site() as place:
         path = CASES["directory-shadows"].build(place)
-        command = [str(Path(sys.executable).with_name("critaudit")), path.name, "-o", str(place.folder.parent / "r.html")]
+        command = [
+            str(Path(sys.executable).with_name("critaudit")),
+            path.name,
+            "-o",
+            str(place.folder.parent / "r.html"),
+        ]
         if not Path(command[0]).exists():
             pytest.skip("the critaudit command is not installed beside this Python")
         ended = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=60, check=False)
