@@ -155,17 +155,24 @@ def _skip(weight: Weight, known: Catalogue) -> _Skip | None:
         return _Skip("complex numbers: the laws are those of real matrices", True)
     if ref.dtype not in FLOATS and ref.quantisation is None and not combined:
         return _Skip("true/false values: no weights" if ref.dtype == "bool" else "whole numbers: no weights", False)
+    if module in ("Add", "Mul"):
+        return _Skip("acts element by element: not a weight matrix", True)
     layered = module.startswith(("Linear", "Conv", "LSTM", "GRU", "RNN", "MultiheadAttention", "Bilinear"))
     vector = len(ref.shape) < 2
     if not layered or vector:
         reason = _norm(weight, known, where, module) or names.added_parameter(where, ref.shape)
         if reason is not None:
             return _Skip(reason, True)
-    if where.role not in _RAW_ATTENTION and names.is_bias(where.role):
+    if where.role not in _RAW_ATTENTION and (names.is_bias(where.role) or _hinted_bias(weight)):
         return _Skip(names.BIAS, True)
     if vector or ref.numel == 1:
         return _Skip(_vector_reason(ref, module), True)
     return None
+
+
+def _hinted_bias(weight: Weight) -> bool:
+    """Whether the source says so: an ONNX graph knows its biases by their use, whatever their names."""
+    return weight.hint is not None and not weight.hint.role.startswith("param") and names.is_bias(weight.hint.role)
 
 
 def _vector_reason(ref: TensorRef, module: str) -> str:
