@@ -24,7 +24,7 @@
   let figures = null;
   const drawn = new Set();
   const waiting = new Set();
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   const plots = [...document.querySelectorAll(".plot")];
   const draw = (plot, dark = isDark()) => {
     if (typeof Plotly === "undefined") {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _SCRIPT_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 # plotly adds an empty <style> and fills it through the CSSOM; a policy by hash lets exactly the empty one in.
 _EMPTY = ""
+# plotly brings styles for maps along, unless an element of this name says that they are there. We draw no maps.
+_STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 
 
 def render(report: Report) -> str:
@@ -42,6 +45,7 @@ def render(report: Report) -> str:
         style=_markup(style),
         script=_markup(script),
         plotly=_markup(plotly),
+        plotly_style_ids=_STYLE_ID.findall(plotly),
         figures=figures,
         figure_data=_json_for_script({"templates": _templates(), "figures": figures}),
         report_data=_json_for_script(data),

@@ -114,7 +114,9 @@ def _anchors(layers: tuple[Layer, ...]) -> list[str]:
     return anchors
 
 
-def _layer_view(place: int, layer: Layer, anchor: str, columns: tuple[str, ...], of_interest: Counter[str]) -> LayerView:
+def _layer_view(
+    place: int, layer: Layer, anchor: str, columns: tuple[str, ...], of_interest: Counter[str]
+) -> LayerView:
     groups: dict[str, list[tuple[str, Measurement]]] = {}
     for name in measures.ordered(layer.measurements):
         groups.setdefault(measures.analyzer(name), []).append((name, layer.measurements[name]))

@@ -116,6 +116,7 @@ def _layer(index: int, name: str, rng: np.random.Generator) -> Layer:
         "edge.j0": measured(float(rng.normal(0, 0.3)), n=size),
         "edge.j": measured(float(rng.uniform(0.3, 1.6)), interval=(0.2, 1.7), n=size),
         "edge.chi1": measured(float(rng.uniform(0.3, 1.7)), interval=(0.25, 1.75), n=4096, method="mean field"),
+        "edge.phase": measured("ordered") if kind == "linear" else not_applicable("only square tanh layers"),
         "signal.strength": measured(float(np.exp(-0.1 * index)), interval=(0.01, 2.0), n=64, method="forward pass"),
         "novel.flag": measured(True),
         "novel.verdict": measured("Gaussian not rejected", n=size, method="simulated critical values"),

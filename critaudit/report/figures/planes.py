@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from critaudit.report.figures import style
@@ -24,13 +24,15 @@ def alpha_g_plane(report: Report) -> Figure:
     identifiers = ("entries.alpha", "entries.g_forward")
     drawn = points(report, *identifiers)
     figure = go.Figure(_cloud(drawn, identifiers, open_for=lambda _: False))
-    figure.add_trace(_guide([alpha for alpha, _ in ORDERED_LINE], [g for _, g in ORDERED_LINE], "ordered line (cutoff)"))
+    alphas, gs = zip(*ORDERED_LINE, strict=True)
+    figure.add_trace(_guide(alphas, gs, "ordered line (cutoff), tanh, i.i.d."))
     return style.finish(
         figure,
         title=f"{len(drawn)} layers by the weight of their tails (α) and the scale of their weights (g)",
-        caption="Ordered line (cutoff), tanh, i.i.d.: six tabulated points of theory for tanh and independent weights; below it "
-        "signals die out in a network of such layers. Trained weights are not independent and your activation may not be "
-        "tanh: read the position as that of an i.i.d. surrogate. Bars are 95 % intervals.",
+        caption="Left is heavier-tailed, up is stronger. The ordered line joins six points of theory for tanh and "
+        "independent weights; below it signals die out in a network of such layers. Trained weights are not "
+        "independent and your activation may not be tanh: read each mark as an i.i.d. surrogate of its layer. "
+        "Bars are 95 % intervals.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=440,
@@ -46,16 +48,15 @@ def j0_j_plane(report: Report) -> Figure:
     identifiers = ("edge.j0", "edge.j")
     drawn = points(report, *identifiers)
     figure = go.Figure(_cloud(drawn, identifiers, open_for=lambda point: not _theory_applies(point)))
-    line = _boundary([point.number(0) for point in drawn])
-    if line:
-        figure.add_trace(_guide([j0 for j0, _ in line], [j for _, j in line], "edge of chaos (square tanh layers)"))
+    j0s, js = zip(*_boundary([point.number(0) for point in drawn]), strict=True)
+    figure.add_trace(_guide(j0s, js, "edge of chaos (square tanh layers)"))
     applies = sum(_theory_applies(point) for point in drawn)
     return style.finish(
         figure,
         title=f"{len(drawn)} layers by mean (J₀) and spread (J) of their couplings",
-        caption="Below the line a network of such layers is ordered, above it chaotic. The line holds for square tanh layers "
-        f"with independent weights; it applies to {applies} of these layers (filled markers), the others (open) are shown "
-        "for comparison.",
+        caption="Below the line a network of such layers is ordered, above it chaotic. The line holds for square tanh "
+        f"layers with independent weights; it applies to {applies} of these layers (filled markers), the others (open) "
+        "are shown for comparison.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=440,
@@ -110,7 +111,7 @@ def _bars(members: list[Point], index: int) -> dict[str, Any] | None:
     }
 
 
-def _guide(x: list[float], y: list[float], name: str) -> Scatter:
+def _guide(x: Sequence[float], y: Sequence[float], name: str) -> Scatter:
     import plotly.graph_objects as go
 
     return go.Scatter(
@@ -130,23 +131,13 @@ def _theory_applies(point: Point) -> bool:
 
 
 def _boundary(j0s: list[float]) -> list[tuple[float, float]]:
-    """The tanh boundary J(J₀) over the range of the layers, on 41 points, as far as theory gives it there."""
+    """The tanh boundary J(J₀) over the range of the layers, at most from −10 to 10, on 61 points."""
     import numpy as np
 
-    from critaudit.errors import CritauditError
-    try:
-        from critaudit.theory.spin_glass import boundary
-    except ImportError:
-        return []
+    from critaudit.theory.spin_glass import boundary
 
-    low, high = min(-1.0, *j0s), max(1.5, *j0s)
-    line = []
-    for j0 in np.linspace(max(low, -10.0), min(high, 10.0), 41):
-        try:
-            line.append((rounded(float(j0)), rounded(float(boundary(float(j0))))))
-        except CritauditError:  # theory has no boundary at this J₀; the line is drawn where it exists
-            continue
-    return line
+    low, high = max(min(-1.0, *j0s), -10.0), min(max(1.5, *j0s), 10.0)
+    return [(rounded(float(j0)), rounded(boundary(float(j0)))) for j0 in np.linspace(low, high, 61)]
 
 
 def _low_alpha(drawn: list[Point]) -> float:

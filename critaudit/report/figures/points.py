@@ -63,8 +63,11 @@ def left_out(report: Report, *identifiers: str) -> str:
 
 
 def hover(point: Point, identifiers: tuple[str, ...]) -> str:
-    """What appears beside the pointer. Names are escaped: plotly reads a subset of HTML."""
-    lines = [f"<b>{safe(point.layer.name)}</b>", f"{safe(point.layer.kind)}, {wording.shape(point.layer.shape)}"]
+    """What appears beside the pointer. Names are escaped: plotly reads a subset of HTML.
+
+    No <b> or <sup>: plotly makes style attributes of them, which the page's policy does not let in.
+    """
+    lines = [safe(point.layer.name), f"{safe(point.layer.kind)}, {wording.shape(point.layer.shape)}"]
     for identifier, measurement in zip(identifiers, point.measurements, strict=True):
         measure = measures.describe(identifier)
         lines.append(f"{safe(measure.symbol or measure.label)} = {safe(wording.with_interval(measurement))}")

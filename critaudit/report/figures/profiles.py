@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure, Scatter
 
 _DEPTH = "layer, in the order of the model"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _INTERVALS = "Bars are 95 % intervals."
 
 
@@ -52,14 +53,16 @@ def spectrum_by_depth(report: Report) -> Figure:
         figure.add_trace(trace.update(showlegend=False), row=2, col=1)
     strongest = max(drawn, key=lambda point: point.number())
     figure.update_xaxes(**_depth_axis(drawn), row=2, col=1)
-    figure.update_yaxes(title="spectral norm", type=_scale([point.number() for point in drawn]), row=1, col=1)
+    scale = _scale([point.number() for point in drawn])
+    figure.update_yaxes(title="spectral norm", type=scale, **(_decades(drawn) if scale == "log" else {}), row=1, col=1)
     figure.update_yaxes(title="stable rank share", rangemode="tozero", row=2, col=1)
     return style.finish(
         figure,
         title=f"The strongest amplification is {wording.number(strongest.number())}, in layer {strongest.place}",
         caption="Above: the largest singular value, the most that a layer can amplify an input. Below: the stable rank "
-        "‖W‖²_F / ‖W‖² as a share of the largest possible; a small share means that few directions carry the weight. "
-        "Convolutions are seen as matrices of unrolled kernels, whose norm is not that of the operator.",
+        "(squared Frobenius over squared spectral norm) as a share of the largest possible; a small share means that "
+        "few directions carry the weight. Convolutions are seen as matrices of unrolled kernels, whose norm is not "
+        "that of the operator.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=520,
@@ -70,9 +73,10 @@ def chi1_by_depth(report: Report) -> Figure:
     """The susceptibility χ₁ of every layer against the edge of chaos at 1."""
     identifiers = ("edge.chi1",)
     drawn = points(report, *identifiers)
+    scale = _scale([point.number() for point in drawn])
     above = sum(point.number() > 1.0 for point in drawn)
     figure = _profile(drawn, identifiers)
-    _level(figure, 1.0, "χ₁ = 1: edge of chaos")
+    _level(figure, 1.0, "χ₁ = 1: edge of chaos", log=scale == "log")
     return style.finish(
         figure,
         title=f"{above} of {len(drawn)} layers are on the chaotic side",
@@ -82,7 +86,7 @@ def chi1_by_depth(report: Report) -> Figure:
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         xaxis=_depth_axis(drawn),
-        yaxis={"title": "susceptibility χ₁ (no unit)", "type": _scale([point.number() for point in drawn])},
+        yaxis={"title": "susceptibility χ₁ (no unit)", "type": scale} | (_decades(drawn) if scale == "log" else {}),
     )
 
 
@@ -102,12 +106,13 @@ def strength_by_depth(report: Report) -> Figure:
     return style.finish(
         figure,
         title=f"From the first layer to the last the signal's strength {changed}",
-        caption="Root mean square of each layer's output; bars are the spread over inputs. A steady fall means that signals "
-        "die out, a steady rise that they explode. With synthetic inputs this shows the network, not its use on your data.",
+        caption="Root mean square of each layer's output; bars are the spread over inputs. A steady fall means that "
+        "signals die out, a steady rise that they explode. With synthetic inputs this shows the network, not its use "
+        "on your data.",
         n=len(positive),
         left_out=left_out(report, *identifiers) + note,
         xaxis=_depth_axis(drawn),
-        yaxis={"title": "signal strength s (activation units)", "type": "log", "exponentformat": "power"},
+        yaxis={"title": "signal strength s (activation units)", "type": "log"} | _decades(positive),
     )
 
 
@@ -200,7 +205,13 @@ def _traces(
 def _level(figure: Figure, height: float, label: str, *, log: bool = False) -> None:
     """A horizontal guide with its meaning written on it."""
     figure.add_shape(
-        type="line", xref="paper", x0=0, x1=1, y0=height, y1=height, line={"color": style.GUIDE, "dash": "dash", "width": 1}
+        type="line",
+        xref="paper",
+        x0=0,
+        x1=1,
+        y0=height,
+        y1=height,
+        line={"color": style.GUIDE, "dash": "dash", "width": 1},
     )
     figure.add_annotation(
         text=label, xref="paper", x=1, xanchor="right", y=math.log10(height) if log else height, yanchor="bottom"
@@ -211,6 +222,23 @@ def _depth_axis(drawn: list[Point]) -> dict[str, Any]:
     """Whole numbers only; few layers are ticked one by one."""
     last = max((point.place for point in drawn), default=1)
     return {"title": _DEPTH, "range": [0.4, last + 0.6], "tickformat": "d", **({"dtick": 1} if last <= 12 else {})}
+
+
+def _decades(drawn: list[Point]) -> dict[str, Any]:
+    """Ticks at powers of ten, written in plain signs where they get long (plotly's own need style attributes)."""
+    if not drawn:
+        return {}
+    exponents = [math.log10(point.number()) for point in drawn]
+    low, high = math.floor(min(exponents)), math.ceil(max(exponents))
+    if high - low < 2:
+        return {"exponentformat": "none"}
+    step = 1 + (high - low) // 10
+    powers = range(low - step, high + step + 1, step)
+    return {"tickvals": [10.0**power for power in powers], "ticktext": [_power_of_ten(power) for power in powers]}
+
+
+def _power_of_ten(power: int) -> str:
+    return f"{10.0**power:g}" if -4 < power < 5 else f"10{str(power).translate(_SUPERSCRIPTS)}"
 
 
 def _scale(values: list[float]) -> str:

@@ -54,6 +54,7 @@ def template(*, dark: bool) -> dict[str, Any]:
             "hoverlabel": {"bgcolor": panel, "bordercolor": grid, "font": {"color": ink}, "align": "left"},
             "hovermode": "closest",
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GUIDE, "activecolor": ink},
             "annotationdefaults": {"font": {"size": 12, "color": ink}, "showarrow": False},
         }
     }
