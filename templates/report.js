@@ -26,14 +26,19 @@
   const waiting = new Set();
   const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   const plots = [...document.querySelectorAll(".plot")];
-  const draw = (plot, dark = isDark()) => {
+  plots.forEach((plot) => (plot.style.minHeight = `${plot.dataset.height}px`)); // nothing moves when it is drawn
+  const narrowLegend = { entrywidth: 0.48, entrywidthmode: "fraction", font: { size: 11 } };
+  const PAPER = 660; // pixels: A4 and Letter with usual margins
+  const draw = (plot, dark = isDark(), paper = false) => {
     if (typeof Plotly === "undefined") {
       waiting.add(plot);
       return;
     }
     figures ??= parse("figure-data");
     const figure = figures.figures[Number(plot.dataset.figure)];
-    const layout = { ...figure.layout, template: dark ? figures.templates.dark : figures.templates.light, autosize: true };
+    const layout = { ...figure.layout, template: dark ? figures.templates.dark : figures.templates.light, autosize: !paper };
+    if (paper) layout.width = PAPER;
+    if (plot.clientWidth < 480) layout.legend = { ...narrowLegend, ...layout.legend };
     Plotly.react(plot, figure.data, layout, config);
     if (!drawn.has(plot)) {
       drawn.add(plot);
@@ -117,9 +122,9 @@
       const button = document.createElement("button");
       button.type = "button";
       button.className = "sort";
-      button.append(...header.childNodes);
-      button.addEventListener("click", () => sortBy(header, column));
-      header.append(button);
+      button.setAttribute("aria-label", `Sort by ${header.textContent.trim()}`);
+      header.append(" ", button);
+      header.addEventListener("click", () => sortBy(header, column));
     });
     byId("layer-filter").addEventListener("input", filterLayers);
     byId("layer-kind").addEventListener("change", filterLayers);
@@ -173,7 +178,7 @@
     const many = document.querySelector("#details.many");
     opened = [...document.querySelectorAll("details:not([open])")].filter((details) => !many?.contains(details));
     opened.forEach((details) => (details.open = true));
-    plots.forEach((plot) => draw(plot, false));
+    plots.forEach((plot) => draw(plot, false, true));
   });
   addEventListener("afterprint", () => {
     opened.forEach((details) => (details.open = false));

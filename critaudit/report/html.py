@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from critaudit.errors import CritauditError
 from critaudit.report import measures, page, verdict, wording
 from critaudit.report.record import Report
-from critaudit.report.writing import to_dict
+from critaudit.report.writing import plain, to_dict
 from critaudit.text import printable
 
 if TYPE_CHECKING:
@@ -90,11 +90,17 @@ def _environment() -> Environment:
         shown=wording.value,
         interval=wording.interval,
         with_interval=wording.with_interval,
+        setting=_setting,
         measure=measures.describe,
         analyzer=measures.analyzer,
     )
     environment.globals["plural"] = wording.plural
     return environment
+
+
+def _setting(value: object) -> str:
+    """A setting as text: strings as they are, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
 
 
 def _guides(report: Report) -> list[tuple[str, str | None]]:

@@ -29,15 +29,15 @@ def alpha_g_plane(report: Report) -> Figure:
     return style.finish(
         figure,
         title=f"{len(drawn)} layers by the weight of their tails (α) and the scale of their weights (g)",
-        caption="Left is heavier-tailed, up is stronger. The ordered line joins six points of theory for tanh and "
-        "independent weights; below it signals die out in a network of such layers. Trained weights are not "
+        caption="Left is heavier-tailed, up is stronger (N = fan-in). The ordered line joins six points of theory for "
+        "tanh and independent weights; below it signals die out in a network of such layers. Trained weights are not "
         "independent and your activation may not be tanh: read each mark as an i.i.d. surrogate of its layer. "
         "Bars are 95 % intervals.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=440,
         xaxis={"title": "stable exponent α (no unit)", "range": [_low_alpha(drawn), 2.06]},
-        yaxis={"title": "weight scale g, N = fan-in (no unit)", "rangemode": "tozero"},
+        yaxis={"title": "weight scale g (no unit)", "rangemode": "tozero"},
     )
 
 
@@ -54,14 +54,14 @@ def j0_j_plane(report: Report) -> Figure:
     return style.finish(
         figure,
         title=f"{len(drawn)} layers by mean (J₀) and spread (J) of their couplings",
-        caption="Below the line a network of such layers is ordered, above it chaotic. The line holds for square tanh "
-        f"layers with independent weights; it applies to {applies} of these layers (filled markers), the others (open) "
-        "are shown for comparison.",
+        caption="J₀ = N · mean(W), J = √(N · var(W)), N = fan-in. Below the line a network of such layers is ordered, "
+        "above it chaotic. The line holds for square tanh layers with independent weights; it applies to "
+        f"{applies} of these layers (filled markers), the others (open) are shown for comparison.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=440,
-        xaxis={"title": "mean coupling J₀ = N · mean(W) (no unit)"},
-        yaxis={"title": "coupling spread J = √(N · var(W)) (no unit)", "rangemode": "tozero"},
+        xaxis={"title": "mean coupling J₀ (no unit)"},
+        yaxis={"title": "coupling spread J (no unit)", "rangemode": "tozero"},
     )
 
 

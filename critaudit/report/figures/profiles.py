@@ -154,6 +154,7 @@ def coverage_by_kind(report: Report) -> Figure:
         xaxis={"title": "elements", "rangemode": "tozero"},
         yaxis={"autorange": "reversed", "ticks": ""},
         barmode="stack",
+        showlegend=False,
     )
 
 

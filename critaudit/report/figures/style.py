@@ -30,7 +30,7 @@ def kind_style(kind: str) -> tuple[str, str]:
 
 def template(*, dark: bool) -> dict[str, Any]:
     """The plotly template of a theme: transparent, quiet grid, system fonts."""
-    ink, grid, panel = ("#d9dde3", "#30363d", "#1c2127") if dark else ("#24292f", "#e3e6ea", "#ffffff")
+    ink, grid, panel = ("#d9dde3", "#30363d", "#1b1f24") if dark else ("#24292f", "#e3e6ea", "#ffffff")
     axis = {
         "gridcolor": grid,
         "linecolor": grid,
@@ -55,7 +55,12 @@ def template(*, dark: bool) -> dict[str, Any]:
             "hovermode": "closest",
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GUIDE, "activecolor": ink},
-            "annotationdefaults": {"font": {"size": 12, "color": ink}, "showarrow": False},
+            "annotationdefaults": {
+                "font": {"size": 12, "color": ink},
+                "showarrow": False,
+                "bgcolor": panel,
+                "borderpad": 1,
+            },
         }
     }
 
