@@ -54,6 +54,10 @@ ACTIVATIONS: dict[str, str] = {
     "GLU": "glu",
 }
 _WEIGHTED = re.compile(r"^(Linear|Bilinear|LazyLinear|Conv1D|(Lazy)?Conv(Transpose)?[123]d)$")
+# Quantised layers (GPTQ, AWQ, HQQ, bitsandbytes) register their trained weights as buffers.
+_WEIGHTS_IN_BUFFERS = frozenset(
+    {"weight", "bias", "qweight", "qzeros", "scales", "g_idx", "weight_packed", "weight_scale", "W_q", "CB", "SCB"}
+)
 # Between a layer and its nonlinearity these change the scale or the resolution, not the order of the two.
 _TRANSPARENT = re.compile(
     r"(Norm|Norm[123]d|Dropout|Dropout[123]d|DropPath|DropBlock2d|Identity|Pool[123]d|Flatten|ZeroPad[123]d|BlurPool2d)$"
@@ -86,6 +90,8 @@ def hints_of(module: nn.Module) -> dict[str, LayerHint]:
                 role=full_role,
                 groups=groups if type(groups) is int and groups > 0 else 1,
                 activation=activations.get(owner_path),
+                buffer=role in layer._buffers and role not in _WEIGHTS_IN_BUFFERS,
+                buffer=role in layer._buffers,
             )
     return hints
 
