@@ -13,8 +13,9 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from critaudit.errors import CorruptFileError, LimitExceededError, SourceError
+from critaudit.sources.byte_range import ByteRange
 from critaudit.sources.zip_directory import ENCRYPTED, Member, locate_data, read_directory
-from critaudit.tensors import RegularFile, Storage
+from critaudit.tensors import Storage
 
 _STORED, _DEFLATED = 0, 8
 
@@ -27,14 +28,14 @@ MAX_INFLATION_RATIO = 50
 
 
 class ZipArchive:
-    """A zip archive in a regular file: `names` in the directory's order, whole small members, lazy storages.
+    """A zip archive: `names` in the directory's order, whole small members, lazy storages.
 
     Raises CorruptFileError where the directory contradicts itself or the file (duplicate or overlapping members, bytes
     outside the file, several end records, data before or after the archive), LimitExceededError where it is absurdly
     large.
     """
 
-    def __init__(self, file: RegularFile) -> None:
+    def __init__(self, file: ByteRange) -> None:
         self.file = file
         self._label = file.path.name
         self._members = read_directory(file)

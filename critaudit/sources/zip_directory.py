@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from critaudit.errors import CorruptFileError, LimitExceededError
-from critaudit.tensors import RegularFile
+from critaudit.sources.byte_range import ByteRange
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -39,7 +39,7 @@ class Member(NamedTuple):
     end: int
 
 
-def read_directory(file: RegularFile) -> dict[str, Member]:
+def read_directory(file: ByteRange) -> dict[str, Member]:
     """The archive's members by name, in the directory's order.
 
     Raises CorruptFileError where the directory contradicts itself or the file, LimitExceededError where it is absurdly
@@ -48,7 +48,7 @@ def read_directory(file: RegularFile) -> dict[str, Member]:
     return _members(file, *_find_directory(file))
 
 
-def _find_directory(file: RegularFile) -> tuple[int, bytes, int]:
+def _find_directory(file: ByteRange) -> tuple[int, bytes, int]:
     """Start, bytes and number of entries of the central directory."""
     label = file.path.name
     tail_start = max(0, file.size - _END.size - 0xFFFF)
@@ -98,7 +98,7 @@ def _reaches_end(tail: bytes, at: int) -> bool:
     return at + _END.size + comment == len(tail)
 
 
-def _zip64_end(file: RegularFile, locator_start: int) -> tuple[int, tuple[int, int, int, int, int, int]]:
+def _zip64_end(file: ByteRange, locator_start: int) -> tuple[int, tuple[int, int, int, int, int, int]]:
     """Position of the zip64 end record and its (disk, first disk, entries here, entries, size, start)."""
     label = file.path.name
     _, disk, start, disks = _LOCATOR.unpack(file.read(locator_start, _LOCATOR.size))
@@ -112,7 +112,7 @@ def _zip64_end(file: RegularFile, locator_start: int) -> tuple[int, tuple[int, i
     return start, (disk, first_disk, here, count, size, directory)
 
 
-def _members(file: RegularFile, directory_start: int, directory: bytes, count: int) -> dict[str, Member]:
+def _members(file: ByteRange, directory_start: int, directory: bytes, count: int) -> dict[str, Member]:
     """The directory's entries by name, after checking that they lie apart from each other inside the file."""
     label = file.path.name
     entries, at = [], 0
@@ -184,7 +184,7 @@ def _zip64_values(label: str, extra: bytes, narrow: tuple[int, ...]) -> tuple[in
     raise CorruptFileError(f"{label}: a member of the zip archive lacks its zip64 sizes")
 
 
-def locate_data(file: RegularFile, member: Member) -> int:
+def locate_data(file: ByteRange, member: Member) -> int:
     """Where the member's data begin. Raises CorruptFileError where the local header tells another story."""
     header = file.read(member.start, _LOCAL.size + len(member.raw_name))
     signature, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack_from(header)

@@ -1,0 +1,222 @@
+"""From the object tree of a checkpoint to its model: which tensors are weights, what they are called, what is left out.
+
+Three steps: `object_tree.find_groups` collects the tensors that lie side by side; here each group gets a role (model,
+averaged copy, optimizer, …) from its place in the tree; the model groups are named, prefixes of wrappers stripped, and
+every tensor is resolved, so that one with a missing storage is reported as lost instead of ending the audit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from critaudit.errors import NotAModelError
+from critaudit.sources.contents import Contents, LayerHint, LeftOut
+from critaudit.sources.inert import Inert
+from critaudit.sources.names import NameBudget
+from critaudit.sources.object_tree import WRAPPERS, Group, find_groups
+from critaudit.sources.pickled_modules import is_module
+from critaudit.sources.plain_values import optimizer_settings, plain_values
+from critaudit.sources.torch_tensors import Refused, TensorLike
+from critaudit.tensors import TensorRef
+
+_ROLES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"^opt(im\w*|s|_\w+|[A-Z]\w*)?$|optimi[sz]er|^adam|^sgd$"), "optimizer state"),
+    (re.compile(r"sched"), "state of the learning-rate schedule"),
+    (re.compile(r"(^|_)rng(_|$)|random_state|generator_state$"), "state of a random number generator"),
+    (re.compile(r"scaler|^amp$"), "state of the loss scaling"),
+    (re.compile(r"^(callbacks?|loops?|logs?|metrics?|history|losses|results?|best_\w*score\w*)$"), "training records"),
+)
+_AVERAGED = re.compile(r"(^|_)ema(_|$)|^averaged|^shadow|^swa(_|$)|^teacher$")
+_ARTEFACTS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_LISTED = 100  # tensors of one kind that are listed one by one
+_MAX_PROBLEMS = 20
+# Views and expanded tensors may claim more bytes than the file has, but only so many more.
+_FREE_BYTES = 128 * 2**20
+_BYTES_RATIO = 4
+_TOO_MANY = "the tensors claim far more elements than the file holds"
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What becomes of the tensors, in the order of the file."""
+
+    tensors: dict[str, TensorRef] = field(default_factory=dict)
+    hints: dict[str, LayerHint] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def unwrap(root: object, format_name: str, label: str, size: int, problems: Iterable[str] = ()) -> Contents:
+    """The model in the object tree `root` of a file of `size` bytes.
+
+    Raises NotAModelError where the tree holds no tensor at all.
+    """
+    names = NameBudget(label)
+    tree_problems: list[str] = []
+    groups = find_groups(root, names, tree_problems)
+    if not any(group.tensors for group in groups):
+        raise NotAModelError(f"{label}: {_what(root)} without a single tensor; expected a state dict or a saved module")
+    reasons = _reasons(groups)
+    kept = [group for group, reason in zip(groups, reasons, strict=True) if reason is None]
+    prefixes = dict(zip(map(id, kept), _prefixes(kept), strict=True))
+    lightning = type(root) is dict and "pytorch-lightning_version" in root
+    outcome = _Outcome()
+    budget = _FREE_BYTES + _BYTES_RATIO * size
+    for group, reason in zip(groups, reasons, strict=True):
+        if reason is None:
+            budget = _keep(group, prefixes[id(group)], lightning, budget, outcome)
+        else:
+            _leave_out(group.named(), reason, outcome)
+        _leave_out(group.attributes, "an attribute of the module, no parameter or buffer of its state dict", outcome)
+    return Contents(
+        format=format_name,
+        tensors=outcome.tensors,
+        left_out=(*outcome.left_out, *_counted(outcome)),
+        problems=(*problems, *tree_problems, *_shortened(outcome.problems)),
+        hints=outcome.hints,
+        metadata=_metadata(root, kept),
+    )
+
+
+def _what(root: object) -> str:
+    if isinstance(root, Inert):
+        return f"a saved object of the class {root.name[:100]}"
+    return f"a saved {type(root).__name__}"
+
+
+def _reasons(groups: list[Group]) -> list[str | None]:
+    """For each group why it is not the model; None for the model."""
+    reasons: list[str | None] = [group.reason or _role(group.path) for group in groups]
+    inner = {group.path[:-1] for group, reason in zip(groups, reasons, strict=True) if reason is None and group.wrapped}
+    for at, group in enumerate(groups):
+        if reasons[at] is None and group.path in inner and not group.module:
+            reasons[at] = "a value beside the model's own weights"
+    model = [at for at, reason in enumerate(reasons) if reason is None]
+    averaged = [at for at in model if any(_AVERAGED.search(part.lower()) for part in groups[at].path)]
+    if averaged and len(averaged) < len(model):
+        for at in averaged:
+            reasons[at] = "an averaged copy (EMA) of the weights; the model itself is audited"
+    return reasons
+
+
+def _role(path: tuple[str, ...]) -> str | None:
+    for part in path:
+        for pattern, role in _ROLES:
+            if pattern.search(part) or pattern.search(part.lower()):
+                return role
+    return None
+
+
+def _prefixes(groups: list[Group]) -> list[str]:
+    """A prefix for the names of each group: what tells its place from the others', without words like `state_dict`."""
+    paths = [group.path for group in groups]
+    if len(paths) < 2:
+        return [""] * len(paths)
+    common = 0
+    while all(len(path) > common and path[common] == paths[0][common] for path in paths):
+        common += 1
+    full = [path[common:] for path in paths]
+    short = [tuple(part for part in path if part not in WRAPPERS) for path in full]
+    chosen = short if len(set(short)) == len(short) else full
+    return ["".join(f"{part}." for part in path) for path in chosen]
+
+
+def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Outcome) -> int:
+    """Resolve a model group's tensors into the outcome; what remains of `budget` bytes."""
+    new_names = _stripped(list(group.tensors), lightning)
+    counted = set()
+    for (old, tensor), stripped in zip(group.tensors.items(), new_names, strict=True):
+        name = _free(prefix + stripped, outcome.tensors)
+        found = tensor.resolve()
+        if stripped.startswith(("model_ema.", "ema_model.")) and not all(
+            new.startswith(("model_ema.", "ema_model.")) for new in new_names
+        ):
+            _leave_out({name: tensor}, "an averaged copy (EMA) of the weights; the model itself is audited", outcome)
+            continue
+        if isinstance(found, TensorRef) and found.key not in counted:
+            counted.add(found.key)
+            budget -= found.nbytes
+            if budget < 0:
+                found = Refused(
+                    found.shape, found.dtype, "the tensors claim far more elements than the file holds", True
+                )
+        if isinstance(found, Refused):
+            _refuse(name, found, outcome)
+            continue
+        outcome.tensors[name] = found
+        if old in group.hints:
+            outcome.hints[name] = group.hints[old]
+    return budget
+
+
+def _refuse(name: str, refused: Refused, outcome: _Outcome) -> None:
+    outcome.left_out.append(LeftOut(name, refused.shape, refused.dtype, refused.reason, refused.lost))
+    if refused.lost:
+        outcome.problems.append(f"{name}: {refused.reason}")
+
+
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    """`name`, numbered where the file uses it twice (the keys 0 and "0")."""
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}#{number}" in taken:
+        number += 1
+    return f"{name}#{number}"
+
+
+def _stripped(names: list[str], lightning: bool) -> list[str]:
+    """Names without the prefixes of DataParallel, compilation and, for Lightning, the attribute that all share."""
+    plain = [_ARTEFACTS.sub("", name) for name in names]
+    if len(set(plain)) == len(names):
+        names = plain
+    for prefix, applies in (("module.", True), ("model.", lightning), ("net.", lightning)):
+        if applies and names and all(name.startswith(prefix) and len(name) > len(prefix) for name in names):
+            names = [name.removeprefix(prefix) for name in names]
+    return names
+
+
+def _leave_out(tensors: Mapping[str, TensorLike], reason: str, outcome: _Outcome) -> None:
+    """List tensors that are no weights of the model; from some number on they are only counted."""
+    for name, tensor in tensors.items():
+        outcome.counts[reason] += 1
+        if outcome.counts[reason] <= _LISTED:
+            found = tensor.resolve()
+            outcome.left_out.append(LeftOut(name, found.shape, found.dtype, reason))
+
+
+def _counted(outcome: _Outcome) -> list[LeftOut]:
+    """One line for those that were not listed."""
+    return [
+        LeftOut(f"({count - _LISTED} more tensors)", (), "various", reason)
+        for reason, count in outcome.counts.items()
+        if count > _LISTED
+    ]
+
+
+def _shortened(problems: list[str]) -> list[str]:
+    if len(problems) <= _MAX_PROBLEMS:
+        return problems
+    return [*problems[:_MAX_PROBLEMS], f"{len(problems) - _MAX_PROBLEMS} more tensors cannot be read"]
+
+
+def _metadata(root: object, kept: list[Group]) -> dict[str, object]:
+    """Plain values beside the weights, and the settings of optimizers."""
+    if isinstance(root, Inert):
+        return {"class": root.name} if is_module(root) else plain_values(root.attributes, frozenset())
+    if type(root) is not dict:
+        return {}
+    containers = frozenset(group.path[0] for group in kept if group.path)
+    found = plain_values(root, containers | {key for key in root if type(key) is str and _role((key,)) is not None})
+    settings = []
+    for key, value in root.items():
+        if type(key) is str and _role((key,)) == "optimizer state":
+            for state in value if type(value) is list else [value]:
+                settings.extend(optimizer_settings(state))
+    if settings:
+        found["param_groups"] = settings
+    return found
