@@ -25,10 +25,11 @@ How: TypeAlias = Literal["recognised", "given", "chain", "none"]
 class WeightMatrix:
     """One weight matrix: `groups` blocks of rows (outputs) × columns (inputs, convolution kernels unrolled).
 
-    `shape` is the tensor's own shape. `kernel` is () for a dense matrix and the spatial kernel size for a convolution;
-    the columns of a convolution's blocks run over (input channel, *kernel) in C order. `fan_in` and `fan_out` count
-    what one output (input) unit is connected to: fan_in = columns. `read` fetches the blocks from the source, shape
-    (groups, rows, columns), in the stored floating type (float32 where the stored type is none of NumPy's).
+    `shape` is the tensor's own shape, or its part's where several matrices are packed in one tensor. `kernel` is ()
+    for a dense matrix and the spatial kernel size for a convolution; the columns of a convolution's blocks run over
+    (input channel, *kernel) in C order. `fan_in` and `fan_out` count what one output (input) unit is connected to:
+    fan_in = columns. `read` fetches the blocks from the source, shape (groups, rows, columns), in the stored floating
+    type (float32 where the stored type is none of NumPy's).
     """
 
     name: str

@@ -194,8 +194,7 @@ def _norm(weight: Weight, known: Catalogue, where: names.Place, module: str) -> 
     evident = names.is_norm_module(module) or f"{where.parent}running_mean" in known.tensors
     if not evident and vector:
         named = names.is_norm_layer(where.owner)
-        partner = alone is not None and len(alone.shape) == 1
-        evident = (scale and (named or same)) or (shift and partner and (named or alone is not None))
+        evident = (scale and (named or same)) or (shift and alone is not None and len(alone.shape) == 1)
     if not evident and not vector:
         evident = same and not shift
     if not evident:

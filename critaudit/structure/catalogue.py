@@ -130,6 +130,8 @@ def _parametrised(
         own = _numbers(made, name)
         if weight is None and own is not None and len(own.shape) > 1:
             note = "the tensor under an unknown parametrisation, as stored"
+            if f"{prefix}0.base" in made.tensors:
+                made.helpers[f"{prefix}0.base"] = "buffer: base of the orthogonal parametrisation"
             weight = Weight(_free(made, logical), own, (name,), _hint(hints, name, logical), note)
         return weight
     return None

@@ -50,31 +50,34 @@ class Chain:
 
     def __init__(self, links: Sequence[Link]) -> None:
         self._links = links
+        self._before = _Before()
         self.convolutions: Mapping[str, Convolution] = self._decide()
 
     def _decide(self) -> dict[str, Convolution]:
         decided: dict[str, Convolution] = {}
-        outputs: list[int] = []
-        inputs: list[int] = []
         for index, link in enumerate(self._links):
             first, second = link.shape[0], link.shape[1]
             if len(link.shape) < 3:
-                outputs.append(first)
-                inputs.append(second)
+                self._before.add(first, second)
                 continue
             transposed, ground = self._transposed(index, decided)
             if transposed:
                 groups = _transposed_groups(link)
                 guess = f"transposed convolution assumed: {ground}" + (", with groups" if groups > 1 else "")
                 decided[link.name] = Convolution(True, groups, guess)
-                outputs.append(second * groups)
-                inputs.append(first)
+                self._before.add(second * groups, first)
                 continue
-            groups, note = _groups(link, outputs, inputs)
+            groups, note = self._before.groups(link)
             decided[link.name] = Convolution(False, groups, note)
-            outputs.append(first)
-            inputs.append(second)
+            self._before.add(first, second, squeezes=self._squeezes(index))
         return decided
+
+    def _squeezes(self, index: int) -> bool:
+        """Whether this and the next layer are a squeeze-and-excitation pair, which feeds no layer but itself."""
+        shape = self._links[index].shape
+        after = self._links[index + 1].shape if index + 1 < len(self._links) else ()
+        pointwise = all(n == 1 for n in (*shape[2:], *after[2:]))
+        return pointwise and len(after) == len(shape) and after[1] == shape[0] < shape[1] <= after[0]
 
     def _transposed(self, index: int, decided: Mapping[str, Convolution]) -> tuple[bool, str]:
         """The bias decides (it has one entry per output); then the name; then whether the channels chain that way."""
@@ -105,43 +108,63 @@ def _transposed_groups(link: Link) -> int:
     return groups if groups > 0 and groups * link.shape[1] == link.bias and link.shape[0] % groups == 0 else 1
 
 
-def _groups(link: Link, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[int, str | None]:
-    """Groups of an ordinary convolution, from what the layers before it put out."""
-    channels, per_group = link.shape[0], link.shape[1]
-    if channels < 2 or per_group < 1:
-        return 1, None
-    source = _source(per_group, outputs, inputs)
-    if per_group == 1:
-        return _depthwise(link, source, outputs)
-    if source is None or source <= per_group or source % per_group or channels % (source // per_group):
-        return 1, None
-    groups = source // per_group
-    recent = outputs[-_WINDOW:]
-    if all(n == 1 for n in link.shape[2:]) and per_group in outputs[-_FAR:]:
-        return 1, None
-    # Where channels are split (CSP, Res2Net, C2f), the layer after the split gets a part and does not keep the number.
-    if channels % source or per_group in recent or says_shortcut(place(link.name)):
-        return 1, None
-    return groups, f"{groups} groups assumed from the channels of the layer before"
+class _Before:
+    """What the layers up to some point of the chain put out and took in."""
 
+    def __init__(self) -> None:
+        self._outputs: list[int] = []
+        self._inputs: list[int] = []
+        self._recent: list[int] = []
+        # Whether the first convolution looks at one channel (grey images, audio); None before it was met.
+        self._grey: bool | None = None
 
-def _depthwise(link: Link, source: int | None, outputs: Sequence[int]) -> tuple[int, str | None]:
-    channels = link.shape[0]
-    note = "depthwise assumed from the channels of the layers before"
-    if says_depthwise(place(link.name)):
-        return channels, "depthwise by its name"
-    if source is None or source == 1 or says_stem(link.name):
-        return 1, None
-    if channels in outputs[-_WINDOW:] or source % channels == 0:
-        return channels, note
-    if channels % source == 0:
-        return source, note
-    return 1, None
+    def add(self, outputs: int, inputs: int, *, squeezes: bool = False) -> None:
+        """Append a layer."""
+        self._outputs.append(outputs)
+        self._inputs.append(inputs)
+        if not squeezes:
+            self._recent = [*self._recent[1 - _WINDOW :], outputs]
 
+    def groups(self, link: Link) -> tuple[int, str | None]:
+        """Groups of an ordinary convolution, from what the layers before it put out."""
+        channels, per_group = link.shape[0], link.shape[1]
+        if self._grey is None:
+            self._grey = per_group == 1 and not self._depthwise(link, grey=True)
+        if channels < 2 or per_group < 1:
+            return 1, None
+        if per_group == 1:
+            ground = self._depthwise(link, grey=self._grey)
+            return (channels, f"depthwise assumed: {ground}") if ground else (1, None)
+        source = self._source(per_group)
+        if source is None or source <= per_group or source % per_group or channels % (source // per_group):
+            return 1, None
+        if all(n == 1 for n in link.shape[2:]) and (per_group in self._outputs[-_FAR:] or channels != source):
+            return 1, None
+        # Where channels are split (CSP, Res2Net, C2f), the layer after the split does not keep their number.
+        if channels % source or per_group in self._recent or says_shortcut(place(link.name)):
+            return 1, None
+        return source // per_group, f"{source // per_group} groups assumed from the channels of the layer before"
 
-def _source(per_group: int, outputs: Sequence[int], inputs: Sequence[int]) -> int | None:
-    """Outputs of the nearest layer before that does not itself look like a sibling with the same input."""
-    for index in range(len(outputs) - 1, max(len(outputs) - _FAR, 0) - 1, -1):
-        if inputs[index] != per_group:
-            return outputs[index]
-    return None
+    def _depthwise(self, link: Link, *, grey: bool) -> str:
+        """On what ground a convolution of one input channel per output is depthwise; empty where it is ordinary."""
+        channels = link.shape[0]
+        if says_depthwise(place(link.name)):
+            return "by its name"
+        source = self._source(1)
+        if source is None or source == 1:
+            return ""
+        if self._outputs[-1] == channels:
+            return "it keeps the channels of the layer before"
+        if says_stem(link.name):
+            return ""
+        if not grey:
+            return "the layers before it put out many channels"
+        kept = channels in self._recent or source % channels == 0
+        return "its channels are those of the layers before" if kept else ""
+
+    def _source(self, per_group: int) -> int | None:
+        """Outputs of the nearest layer before that does not itself look like a sibling with the same input."""
+        for index in range(len(self._outputs) - 1, max(len(self._outputs) - _FAR, 0) - 1, -1):
+            if self._inputs[index] != per_group:
+                return self._outputs[index]
+        return None

@@ -79,7 +79,9 @@ _NORM_LAYER = _words(
     r"(\w+_)?(batch|layer|group|instance|rms|q|k|sub|pre|post|final|input|output|attn|mlp|ffn|ada)?_?norm(alization)?(_?\w+)?",
     r"(\w*_)?(bn|ln|gn|rms|layernorm|batchnorm)(_?\w+)?|(bn|ln|gn|norm|downsample_norm)\d*",
 )
-_NORM_MODULE = re.compile(r"norm", re.IGNORECASE)
+_NORM_MODULE = re.compile(
+    r"(?:sync|frozen)?_?(?:batch|layer|group|instance|rms)_?norm\w*|\w*norm(?:[123]d|act\w*)?", re.IGNORECASE
+)
 _EMBEDDING_LAYER = _words(
     r"(\w+_)?(embed|embeds|embedding|embeddings|emb)\d*|(tok|token|word)_?(embed|embedding|emb)\w*|embed_tokens|wte|lut",
     r"shared|codebook|char_embed|item_embed|user_embed",
@@ -98,7 +100,10 @@ _TRANSPOSED = re.compile(
     re.IGNORECASE,
 )
 _DEPTHWISE = re.compile(r"(?:^|_)(?:dw|depth_?wise|dw_?conv|conv_?dw|dconv|depth_?conv)(?:_?\w*)?$", re.IGNORECASE)
-_STEM = re.compile(r"(?:^|[._/])(?:\w*patch\w*|\w*stem\w*|conv_?in|conv_?first|first_conv)(?:$|[._/])", re.IGNORECASE)
+_STEM = re.compile(
+    r"(?:^|[._/])(?:\w*patch_?embed\w*|patch_?(?:conv|proj)\w*|\w*stem\w*|conv_?in|conv_?first|first_conv)(?:$|[._/])",
+    re.IGNORECASE,
+)
 _SHORTCUT = re.compile(r"down_?sample|short_?cut|skip|identity|residual|proj", re.IGNORECASE)
 _LORA = re.compile(r"(?:^|[._/])lora_?(a|b|down|up|embedding_a|embedding_b)(?:$|[._/])", re.IGNORECASE)
 _PACKED_BITS = re.compile(
@@ -139,7 +144,7 @@ def added_parameter(where: Place, shape: tuple[int, ...]) -> str | None:
 
 def is_norm_module(module: str) -> bool:
     """Whether the class is a normalisation layer."""
-    return bool(_NORM_MODULE.search(module[:_LONGEST]))
+    return _is(_NORM_MODULE, module)
 
 
 def is_norm_layer(owner: str) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from critaudit.model import LedgerEntry, WeightMatrix
-from critaudit.sources.contents import LayerHint
+from critaudit.sources.live_hints import hints_of
 from critaudit.structure import arrange
 from critaudit.tensors import MemoryStorage, TensorRef
 
@@ -22,9 +22,7 @@ def reference(tensor: torch.Tensor) -> TensorRef:
     raw = np.frombuffer(bytes(storage.tolist()), dtype=np.uint8) if len(storage) else np.empty(0, np.uint8)
     key = ("memory", storage.data_ptr() or id(tensor))
     stride = None if tensor.is_contiguous() else tuple(tensor.stride())
-    return TensorRef(
-        MemoryStorage(raw, key), NAMES[tensor.dtype], tuple(tensor.shape), tensor.storage_offset(), stride
-    )
+    return TensorRef(MemoryStorage(raw, key), NAMES[tensor.dtype], tuple(tensor.shape), tensor.storage_offset(), stride)
 
 
 def array_reference(values: np.ndarray, dtype: str | None = None) -> TensorRef:
@@ -38,24 +36,9 @@ def references(module: nn.Module) -> dict[str, TensorRef]:
     return {name: reference(tensor) for name, tensor in module.state_dict(keep_vars=True).items()}
 
 
-def hints(module: nn.Module) -> dict[str, LayerHint]:
-    """What a live module says of its own tensors, for the plain layers of torch.nn."""
-    found = {}
-    for path, layer in module.named_modules():
-        prefix = f"{path}." if path else ""
-        for role in (*layer._parameters, *layer._buffers):
-            name = type(layer).__name__.removeprefix("Parametrized").removeprefix("NonDynamicallyQuantizable")
-            found[prefix + role] = LayerHint(
-                name, role, getattr(layer, "groups", 1), buffer=role in layer._buffers
-            )
-    return found
-
-
-def look(
-    module: nn.Module, *, hinted: bool = False
-) -> tuple[dict[str, WeightMatrix], dict[str, LedgerEntry]]:
+def look(module: nn.Module, *, hinted: bool = False) -> tuple[dict[str, WeightMatrix], dict[str, LedgerEntry]]:
     """Matrices and ledger lines by name."""
-    matrices, ledger = arrange(references(module), hints(module) if hinted else {}, ())
+    matrices, ledger = arrange(references(module), hints_of(module) if hinted else {}, ())
     return {matrix.name: matrix for matrix in matrices}, {entry.name: entry for entry in ledger}
 
 
