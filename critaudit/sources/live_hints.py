@@ -91,7 +91,6 @@ def hints_of(module: nn.Module) -> dict[str, LayerHint]:
                 groups=groups if type(groups) is int and groups > 0 else 1,
                 activation=activations.get(owner_path),
                 buffer=role in layer._buffers and role not in _WEIGHTS_IN_BUFFERS,
-                buffer=role in layer._buffers,
             )
     return hints
 
