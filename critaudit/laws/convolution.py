@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from critaudit.errors import CritauditError
+from critaudit.laws.singular_values import frobenius_norm
 
-# Frequencies per dimension over the symbol's degree: the supremum is then at most 4 % (17 % for large kernels) higher for 3×3.
+# Frequencies per dimension over the kernel's extent: for 3×3 the supremum is then at most 4 % (17 % for large matrices)
+# higher than the largest value on the grid.
 _OVERSAMPLING, _OVERSAMPLING_LARGE = 8, 4
 _MAX_FREQUENCIES = 1024
 # Symbols up to this size are decomposed fully; larger ones are followed from frequency to frequency by a power method.
@@ -31,10 +33,10 @@ class ConvolutionNorm:
     """The operator norm of a convolution on images of any size, with circular padding and stride 1.
 
     `norm` is the largest singular value on the grid of `frequencies` (a lower bound of the supremum over all image
-    sizes), `upper` a proven upper bound: the symbol is a trigonometric polynomial, which between grid points cannot rise
-    further (factor Π 1/cos(πk/2n) for kernels of extent k+1 on n points, from Duffin & Schaeffer's |p(t)| ≥ max·cos(kt/2)
-    around a maximum). `stable_rank` is
-    Σσ²/σ_max² per pixel; Σσ² per pixel is the kernel's Frobenius norm squared (Parseval).
+    sizes), `upper` a proven upper bound: between grid points the symbol, a trigonometric polynomial, cannot rise
+    further (factor Π 1/cos(πk/2n) for kernels of extent k+1 on n points, from Duffin & Schaeffer's
+    |p(t)| ≥ max·cos(kt/2) around a maximum). `stable_rank` is Σσ²/σ_max² per pixel; Σσ² per pixel is the kernel's
+    Frobenius norm squared (Parseval).
     """
 
     norm: float
@@ -44,9 +46,9 @@ class ConvolutionNorm:
 
 
 def convolution_norm(blocks: NDArray[np.generic], kernel: tuple[int, ...], *, seed: int = 0) -> ConvolutionNorm:
-    """The operator norm for kernel blocks of shape (groups, rows, columns·prod(kernel)), as `WeightMatrix.read` gives them.
+    """The operator norm for kernel blocks of shape (groups, rows, columns·prod(kernel)).
 
-    Rows are outputs; the last axis runs over (input channel, *kernel) in C order. Peak memory over the call: twice the
+    That is what `WeightMatrix.read` gives. Rows are outputs; the last axis runs over (input channel, *kernel) in C order. Peak memory over the call: twice the
     kernel. Oracle: the SVD of the explicit circulant matrix. Invariant under transposition of the channels.
     Raises CritauditError for shapes that do not fit and for non-finite entries.
     """
@@ -55,7 +57,7 @@ def convolution_norm(blocks: NDArray[np.generic], kernel: tuple[int, ...], *, se
         raise CritauditError(f"blocks of shape {blocks.shape} do not fit a kernel of size {kernel}")
     groups, rows, wide = blocks.shape
     taps = blocks.reshape(groups, rows, wide // size, size)
-    frobenius = math.sqrt(math.fsum(float(np.square(block, dtype=np.float64).sum()) for block in taps))
+    frobenius = frobenius_norm(blocks)
     if not math.isfinite(frobenius):
         raise CritauditError("the kernel has NaN or infinite entries, or entries too large to square")
     if frobenius == 0.0:
@@ -64,7 +66,7 @@ def convolution_norm(blocks: NDArray[np.generic], kernel: tuple[int, ...], *, se
     counts = _grid(kernel, _OVERSAMPLING if small else _OVERSAMPLING_LARGE)
     phases = _phases(kernel, counts)
     scale = float(np.abs(blocks).max())
-    by_tap = np.ascontiguousarray(np.moveaxis(taps, -1, 0), dtype=np.float32)
+    by_tap = np.array(np.moveaxis(taps, -1, 0), dtype=np.float32, order="C")  # a copy: it is scaled in place
     by_tap /= np.float32(scale)
     norm = scale * (_by_decomposition(by_tap, phases) if small else _by_power(by_tap[:, 0], phases, seed))
     factor = math.prod(1 / math.cos(math.pi * (k - 1) / (2 * n)) for k, n in zip(kernel, counts, strict=True))
@@ -119,7 +121,7 @@ def _by_decomposition(by_tap: NDArray[np.float32], phases: NDArray[np.complex64]
 
 def _by_power(by_tap: NDArray[np.float32], phases: NDArray[np.complex64], seed: int) -> float:
     """Screen the frequencies with a warm-started power method, then solve exactly at the best few."""
-    vector = np.random.default_rng(seed).standard_normal(by_tap.shape[2]).astype(np.complex64)
+    vector = np.random.default_rng(seed).standard_normal((by_tap.shape[2],)).astype(np.complex64)
     screened = []
     for symbols in _symbols(by_tap, phases):
         for symbol in symbols:
@@ -137,7 +139,7 @@ def _power(symbol: NDArray[np.complex64], vector: NDArray[np.complex64]) -> tupl
         length = float(np.linalg.norm(vector))
         if length == 0.0:
             return np.ones_like(vector), 0.0
-        vector /= np.float32(length)
+        vector = (vector / length).astype(np.complex64)
         value = math.sqrt(length)
     return vector, value
 
