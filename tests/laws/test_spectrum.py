@@ -146,6 +146,24 @@ def test_given_a_smaller_side_above_the_limit_when_decomposed_then_only_the_top_
         assert found.quantiles([0.5]) is None
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "heavy", "low rank", "spike"])
+def test_given_the_partial_route_when_bounded_then_every_value_is_within_its_bound(kind: str) -> None:
+    rng = np.random.default_rng(9)
+    matrix = rng.standard_t(2.2, (700, 500)) if kind == "heavy" else rng.standard_normal((700, 500))
+    if kind == "low rank":
+        matrix = rng.standard_normal((700, 20)) @ rng.standard_normal((20, 500))
+    if kind == "spike":
+        matrix += 3 * np.outer(rng.standard_normal(700), rng.standard_normal(500))
+
+    for view in (matrix.astype(np.float32), matrix.T.astype(np.float16)):
+        found = spectrum(view, full_up_to=100)
+        exact = oracle(view)[: found.singular_values.size]
+        assert found.singular_values.size == (20 if kind == "low rank" else 64)
+        assert np.all(np.abs(found.singular_values - exact) <= found.resolution + 1e-6 * exact[0])
+        assert found.resolution < 1e-3 * found.spectral_norm
+        assert found.spectral_norm == pytest.approx(exact[0], rel=1e-5)
+
+
 def test_given_partial_blocks_when_joined_then_only_values_certainly_in_order_are_given() -> None:
     stack = np.stack([gaussian((40, 60), 1), 10 * gaussian((40, 60), 2)])
 
