@@ -143,7 +143,9 @@ def _imaginary_axis(s: Array, x: Array, alpha: float, beta: float) -> tuple[Arra
         skew = 2 / math.pi * s * np.log(s)
     else:
         # tan(πα/2)(s − s^α sin(πα/2)) = −cot(πε/2) s (1 − e^{ε log s} cos(πε/2)),  ε = α − 1
-        inner = np.expm1(distance * np.log(s)) - 2 * np.exp(distance * np.log(s)) * math.sin(math.pi * distance / 4) ** 2
+        inner = (
+            np.expm1(distance * np.log(s)) - 2 * np.exp(distance * np.log(s)) * math.sin(math.pi * distance / 4) ** 2
+        )
         skew = s * inner / math.tan(math.pi * distance / 2)
     # sin(πα/2) as sin(π(2−α)/2), so that it vanishes with 2 − α exactly.
     return -x * s - power * math.cos(half) - beta * skew, (1 + beta) * math.sin(math.pi * (2 - alpha) / 2) * power

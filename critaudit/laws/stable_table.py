@@ -134,7 +134,9 @@ def jet(y: Array, alpha: float, beta: float, order: int = 0) -> Jet:
 def _pieces(alpha: float, beta: float, order: int) -> Array:
     """Polynomial coefficients per interval, shape (intervals, derivatives, 6)."""
     # The last tile that starts at or below α; its lower end has a margin against the ends of the Chebyshev interval.
-    tile = next((tile for tile in reversed(tiles()) if alpha >= tile.low + (0.02 if tile.low > 0.5 else 0.0)), tiles()[0])
+    tile = next(
+        (tile for tile in reversed(tiles()) if alpha >= tile.low + (0.02 if tile.low > 0.5 else 0.0)), tiles()[0]
+    )
     scale = 2 / (tile.high - tile.low)
     count_alpha, count_beta, knots = tile.coefficients.shape
     in_alpha = _chebyshev((alpha - tile.low) * scale - 1, count_alpha, order, scale)

@@ -1,0 +1,187 @@
+"""A large array as a few thousand weighted points: one pass, chunk by chunk, in the stored type.
+
+Heavy tails need relative resolution, so floats are binned by the top 17 bits of float32(x − centre): 2⁸ bins per octave
+and sign. Formats with few values (float16, bfloat16, integers of 8 and 16 bits) are counted value by value, lossless.
+Peak extra memory: the counts and one chunk, about 4 MB.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_CHUNK = 1 << 17
+_SHIFT = 15  # a float32 loses its lowest 15 bits: sign, exponent and 8 bits of the significand remain
+_SAMPLE = 4096
+_FEW = 1 << 14  # up to here every value is kept as it is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bins:
+    """Non-zero finite entries as ascending `points` with `counts`, and what was left out.
+
+    `lossless` says that every point is a value of the data; `scale` is half the distance of the quartiles and `middle`
+    the median, both as accurate as the bins.
+    """
+
+    points: Array
+    counts: Array
+    n: int
+    zeros: int
+    non_finite: int
+    lossless: bool
+    middle: float
+    scale: float
+
+    def quantiles(self, levels: tuple[float, ...]) -> Array:
+        """Quantiles of the binned entries, interpolated between points."""
+        cumulative = np.cumsum(self.counts) - self.counts / 2
+        return np.interp(np.asarray(levels) * self.n, cumulative, self.points)
+
+
+def bin_values(values: NDArray[np.generic]) -> Bins:
+    """Bin an array of any shape and real dtype. Zeros and non-finite entries are counted and left out.
+
+    The result may have no points at all; the caller decides how many it needs.
+    """
+    flat = values.reshape(-1)
+    if not flat.dtype.isnative:
+        flat = flat.astype(flat.dtype.newbyteorder("="))
+    if flat.dtype.kind in "biu":
+        return _integers(flat)
+    if flat.dtype == np.float16:
+        with np.errstate(invalid="ignore"):  # signalling NaN among the codes
+            codes = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
+        return _summarise(codes, _count(flat.view(np.uint16), 0, 1 << 16), lossless=True)
+    if flat.size <= _FEW:
+        points, counts = np.unique(flat.astype(np.float64), return_counts=True)
+        return _summarise(points, counts, lossless=True)
+    if flat.dtype == np.float32:
+        bits = flat.view(np.uint32)
+        if not (bits[:: max(1, flat.size // _SAMPLE)] & np.uint32(0xFFFF)).any():
+            counts = _count_upper_half(bits)
+            if counts is not None:
+                codes = (np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)).view(np.float32)
+                with np.errstate(invalid="ignore"):  # signalling NaN among the codes
+                    return _summarise(codes.astype(np.float64), counts, lossless=True)
+    return _floats(flat)
+
+
+def merge(bins: Bins, centre: float, width: float, per_unit: int) -> tuple[Array, Array]:
+    """Fewer points: neighbours within 1/per_unit of asinh((x − centre)/width) become one at their mean."""
+    key = np.floor(np.arcsinh((bins.points - centre) / width) * per_unit)
+    first = np.flatnonzero(np.diff(key, prepend=-np.inf))
+    if first.size == bins.points.size:
+        return bins.points, bins.counts
+    counts = np.add.reduceat(bins.counts, first)
+    return np.add.reduceat(bins.counts * bins.points, first) / counts, counts
+
+
+def _integers(flat: NDArray[np.generic]) -> Bins:
+    if flat.dtype.itemsize > 2:
+        return _floats(flat) if flat.size > _FEW else _few_integers(flat)
+    if flat.dtype.kind == "b":
+        flat = flat.view(np.uint8)
+    size = 1 << (8 * flat.dtype.itemsize)
+    lowest = int(np.iinfo(flat.dtype).min)  # type: ignore[type-var]
+    counts = _count(flat, -lowest, size)
+    return _summarise(np.arange(lowest, lowest + size, dtype=np.float64), counts, lossless=True)
+
+
+def _few_integers(flat: NDArray[np.generic]) -> Bins:
+    points, counts = np.unique(flat.astype(np.float64), return_counts=True)
+    return _summarise(points, counts, lossless=True)
+
+
+def _count(codes: NDArray[np.generic], offset: int, size: int) -> NDArray[np.int64]:
+    """How often each small integer code + offset occurs."""
+    counts = np.zeros(size, dtype=np.int64)
+    for start in range(0, codes.size, _CHUNK):
+        counts += np.bincount(codes[start : start + _CHUNK].astype(np.int64) + offset, minlength=size)
+    return counts
+
+
+def _count_upper_half(bits: NDArray[np.uint32]) -> NDArray[np.int64] | None:
+    """Counts of the upper 16 bits, or None as soon as a lower bit is set: then these are no bfloat16 values."""
+    counts = np.zeros(1 << 16, dtype=np.int64)
+    for start in range(0, bits.size, _CHUNK):
+        chunk = bits[start : start + _CHUNK]
+        if (chunk & np.uint32(0xFFFF)).any():
+            return None
+        counts += np.bincount(chunk >> np.uint32(16), minlength=1 << 16)
+    return counts
+
+
+def _floats(flat: NDArray[np.generic]) -> Bins:
+    """Bin by the leading bits of the float32 of each value's distance from a provisional median."""
+    centre, exponent = _provisional_centre(flat)
+    bins = _bin_around(flat, centre, exponent)
+    # A strided sample of a periodic matrix can miss its middle: then bin again around the right one.
+    if bins.n and abs(bins.middle - centre) > 3 * bins.scale:
+        bins = _bin_around(flat, bins.middle, exponent)
+    return bins
+
+
+def _provisional_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
+    """Median of a strided sample, and the power of two that brings the values into the middle of float32's range."""
+    with np.errstate(over="ignore"):
+        sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
+    sample = sample[np.isfinite(sample) & (sample != 0)]
+    if sample.size == 0:
+        return 0.0, 0
+    centre = float(np.median(sample))
+    spread = float(np.median(np.abs(sample - centre))) or float(np.max(np.abs(sample)))
+    exponent = -math.frexp(spread)[1]
+    return centre, 0 if abs(exponent) < 60 else exponent
+
+
+def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins:
+    counts = np.zeros(1 << (32 - _SHIFT), dtype=np.int64)
+    plain = flat.dtype == np.float32 and exponent == 0
+    middle = np.float32(centre) if plain else centre
+    zeros = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, flat.size, _CHUNK):
+            chunk = flat[start : start + _CHUNK]
+            zeros += chunk.size - int(np.count_nonzero(chunk != 0))
+            if plain:
+                distance = chunk - middle
+            else:
+                distance = np.ldexp(chunk.astype(np.float64) - middle, exponent).astype(np.float32)
+            codes = distance.view(np.uint32)
+            np.right_shift(codes, np.uint32(_SHIFT), out=codes)
+            counts += np.bincount(codes, minlength=counts.size)
+        at_zero = np.ldexp(np.float64(0.0) - np.float64(middle), exponent).astype(np.float32)
+    counts[int(at_zero.view(np.uint32)) >> _SHIFT] -= zeros
+    used = np.flatnonzero(counts)
+    # The middle of each bin; infinities and NaN keep their non-finite code.
+    low = (used.astype(np.uint32) << np.uint32(_SHIFT)).view(np.float32).astype(np.float64)
+    high = ((used.astype(np.uint32) << np.uint32(_SHIFT)) | np.uint32((1 << _SHIFT) - 1)).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        points = np.where(np.isfinite(low), np.ldexp((low + high) / 2, -exponent) + np.float64(middle), np.inf)
+    return _summarise(points, counts[used], lossless=False, zeros=zeros)
+
+
+def _summarise(points: Array, counts: NDArray[np.int64], *, lossless: bool, zeros: int | None = None) -> Bins:
+    """Order the points, take zeros and non-finite ones out, and add the quartiles."""
+    occupied = counts > 0
+    points, weights = points[occupied], counts[occupied]
+    finite = np.isfinite(points)
+    non_finite = int(weights[~finite].sum())
+    keep = finite
+    if zeros is None:
+        zeros = int(weights[points == 0].sum())
+        keep = finite & (points != 0)
+    order = np.argsort(points[keep], kind="stable")
+    points, weights = points[keep][order], weights[keep][order].astype(np.float64)
+    total = int(weights.sum())
+    bins = Bins(points, weights, total, zeros, non_finite, lossless, 0.0, 0.0)
+    if total == 0:
+        return bins
+    low, middle, high = (float(value) for value in bins.quantiles((0.25, 0.5, 0.75)))
+    return Bins(points, weights, total, zeros, non_finite, lossless, middle, (high - low) / 2)

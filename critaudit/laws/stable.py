@@ -1,0 +1,292 @@
+"""Stable laws: density, distribution and maximum-likelihood fits of all entries of a weight matrix (Qu22, Fig. 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from critaudit.errors import CritauditError, UsageError
+from critaudit.laws.binning import Bins, bin_values, merge
+from critaudit.laws.stable_density import check_parameters, exact_cdf, exact_logpdf, s1_shift
+from critaudit.laws.stable_likelihood import (
+    HIGHEST,
+    LOWEST,
+    Sample,
+    Slope,
+    alpha_of,
+    maximise,
+    polish,
+    profile_bound,
+)
+from critaudit.laws.stable_table import centre, jet, starts
+
+Array = NDArray[np.float64]
+Law = Callable[[Array, float, float], Array]
+
+_SMALLEST = 30
+_COARSE, _FINE = 40, 256  # merged points per unit of asinh((x − median) / width)
+# 95 % points of twice the log-likelihood ratio, stable against Gaussian, under the Gaussian (β free):
+# see `python benchmarks/stable_fit.py --critical`. By log₁₀ n.
+_CRITICAL_LOG_N = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0)
+_CRITICAL = (1.0, 0.9, 0.84, 0.62, 0.56, 0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class StableFit:
+    """A stable law S_α(β, σ, μ) fitted by maximum likelihood, in Nolan's S1 form (μ); the fit itself runs in S0 (`mu_s0`).
+
+    Errors are from the observed information; `alpha_interval` is a 95 % profile-likelihood interval. `boundary` says
+    that the Gaussian (α = 2) is not rejected at 5 %: then `alpha_interval` bounds α from below, and there are no
+    `alpha_se`, `beta` and `beta_se`. An error is None, too, where its parameter lies on the end of its range.
+    `n` entries took part; `zeros` exact zeros and `non_finite` NaN or infinite ones were left out.
+    Near α = 1 with β ≠ 0 the S1 location runs away (tan πα/2); `mu_s0` does not.
+    """
+
+    alpha: float
+    beta: float | None
+    sigma: float
+    mu: float
+    alpha_se: float | None
+    beta_se: float | None
+    sigma_se: float | None
+    mu_se: float | None
+    alpha_interval: tuple[float, float]
+    loglik: float
+    gaussian_loglik: float
+    n: int
+    zeros: int
+    non_finite: int
+    method: str
+    boundary: bool
+    mu_s0: float
+    mu_s0_se: float | None
+
+
+def stable_logpdf(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike = 0.0, *, parametrization: str = "S1") -> Array:
+    """Log-density of the standard stable law (σ = 1, μ = 0), broadcast over x, α and β.
+
+    `parametrization` is Nolan's "S1" or "S0"; they differ by the shift x₁ = x₀ + β tan(πα/2), α ≠ 1. Accurate to 2e-6
+    for α ≥ 0.9 and 1e-4 for 0.5 ≤ α < 0.9; one-sided tails, where the table is not, come from quadrature (slower).
+    Raises UsageError where α is outside [0.5, 2], β outside [−1, 1], or the parametrization is unknown.
+    Oracle: `scipy.stats.levy_stable` in the bulk. Source: Qu22, Eq. 1; Nolan 1997.
+    """
+    return _pointwise(x, alpha, beta, parametrization, _logpdf)
+
+
+def stable_cdf(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike = 0.0, *, parametrization: str = "S1") -> Array:
+    """P(X ≤ x) of the standard stable law, with relative accuracy in the lower tail; P(X > x) is cdf(−x, α, −β).
+
+    Arguments and errors as in `stable_logpdf`.
+    """
+    return _pointwise(x, alpha, beta, parametrization, exact_cdf)
+
+
+def fit_stable(values: NDArray[np.generic]) -> StableFit:
+    """Fit a stable law to all non-zero finite entries of `values` (any shape, any real dtype) by maximum likelihood.
+
+    0.5 ≤ α ≤ 2. Arrays are binned in one pass (see critaudit.laws.binning), so that neither a copy in float64 nor
+    sorting is needed; against the unbinned estimate |Δα| ≤ 3e-6. Exact zeros make the likelihood unbounded and are
+    left out, NaN and infinities as well; all are counted. Scale, shift and sign of the values act on the fit as they
+    should.
+    Raises CritauditError in one line where there is nothing to fit: fewer than 30 entries, entries that are all equal,
+    that take few levels (quantised), or of which a good part is one and the same value.
+    Oracle: unbinned likelihood from quadrature; recovery at the Cramér–Rao bound. Source: Qu22, Fig. 1; Nolan 2001.
+    """
+    bins = bin_values(np.asarray(values))
+    _check(bins)
+    coarse = _standardised(bins, _COARSE)
+    theta, slope = maximise(coarse, _start(bins))
+    fine = _standardised(bins, _FINE)
+    theta, value = polish(fine, theta, slope)
+    gaussian = _gaussian(fine)
+    slope = maximise(coarse, theta, limit=0)[1]
+    # log-likelihoods of the standardised points, to be shifted by the scale's Jacobian
+    ratio = 2 * (value - gaussian[2])
+    jacobian = -bins.n * math.log(bins.scale)
+    boundary = ratio <= _critical(bins.n)
+    if ratio < 1e-3:
+        return _as_gaussian(bins, coarse, gaussian, jacobian)
+    errors = _errors(theta, slope, boundary=boundary)
+    return _record(
+        bins,
+        theta,
+        errors,
+        _interval(coarse, theta, slope, boundary),
+        value + jacobian,
+        gaussian[2] + jacobian,
+        boundary,
+    )
+
+
+def _check(bins: Bins) -> None:
+    """Raise CritauditError where no continuous law can be fitted."""
+    if bins.n < _SMALLEST:
+        left_out = f" ({bins.zeros} zeros and {bins.non_finite} non-finite ones left out)"
+        raise CritauditError(f"{bins.n} entries{left_out} are too few for a stable fit; it needs at least {_SMALLEST}")
+    if bins.points.size == 1 or bins.scale == 0:
+        raise CritauditError(
+            "at least half of the entries have one and the same value; a continuous law does not apply"
+        )
+    low, high = bins.middle - bins.scale, bins.middle + bins.scale
+    levels = int(np.count_nonzero((bins.points >= low) & (bins.points <= high)))
+    if levels < 8:
+        raise CritauditError(
+            f"the central half of the entries takes only {levels} values (quantised?); a continuous law does not apply"
+        )
+    top = int(np.argmax(bins.counts))
+    around = np.delete(bins.counts[max(0, top - 3) : top + 4], min(3, top))
+    share = float(bins.counts[top]) / bins.n
+    if share > 0.02 and bins.counts[top] > 20 * around.max():
+        raise CritauditError(
+            f"{share:.0%} of the non-zero entries are {bins.points[top]:.6g}; a continuous law does not apply to them"
+        )
+
+
+def _standardised(bins: Bins, per_unit: int) -> Sample:
+    points, counts = merge(bins, bins.middle, bins.scale / 8, per_unit)
+    return Sample((points - bins.middle) / bins.scale, counts, float(bins.n))
+
+
+def _start(bins: Bins) -> Array:
+    """θ from quantiles of the standardised entries (McCulloch 1986)."""
+    table = starts()
+    q05, q25, q50, q75, q95 = (bins.quantiles((0.05, 0.25, 0.5, 0.75, 0.95)) - bins.middle) / bins.scale
+    ratio = (q95 - q05) / (q75 - q25)
+    alpha = float(np.interp(-ratio, -table.ratio, table.alpha))
+    alpha = min(max(alpha, 0.55), 1.95)
+    asymmetry = (q95 + q05 - 2 * q50) / (q95 - q05)
+    beta = float(np.clip(asymmetry / np.interp(alpha, table.alpha, table.asymmetry), -0.8, 0.8))
+    sigma = (q75 - q25) / float(np.interp(alpha, table.alpha, table.quartiles))
+    location = q50 - sigma * beta * float(np.interp(alpha, table.alpha, table.median))
+    return np.array([math.log(2 - alpha), beta, location, math.log(sigma)])
+
+
+def _gaussian(sample: Sample) -> tuple[float, float, float]:
+    """Mean, variance and log-likelihood of the fitted Gaussian."""
+    mean = float(sample.weights @ sample.points) / sample.total
+    variance = float(sample.weights @ (sample.points - mean) ** 2) / sample.total
+    return mean, variance, -sample.total / 2 * (math.log(2 * math.pi * variance) + 1)
+
+
+def _critical(n: int) -> float:
+    """The 95 % point of the likelihood ratio under the Gaussian."""
+    return float(np.interp(math.log10(n), _CRITICAL_LOG_N, _CRITICAL))
+
+
+def _errors(theta: Array, slope: Slope, *, boundary: bool) -> NDArray[np.float64]:
+    """Covariance of (α, β, ν/scale, s), NaN in the rows of parameters without one."""
+    held = (theta <= LOWEST + 1e-12) | (theta >= HIGHEST - 1e-12)
+    if boundary:
+        held[:2] = True
+    free = ~held
+    covariance = np.full((4, 4), np.nan)
+    information = slope.information[np.ix_(free, free)]
+    try:
+        np.linalg.cholesky(information)
+    except np.linalg.LinAlgError:
+        return covariance
+    covariance[np.ix_(free, free)] = np.linalg.inv(information)
+    by_alpha = -math.exp(theta[0])
+    covariance[0, :] *= by_alpha
+    covariance[:, 0] *= by_alpha
+    return covariance
+
+
+def _interval(sample: Sample, theta: Array, slope: Slope, boundary: bool) -> tuple[float, float]:
+    """95 % profile interval of α; its upper end is 2 where the Gaussian is not rejected."""
+    information = float(slope.information[0, 0])
+    step = min(1.96 / math.sqrt(information), 1.0) if information > 0 else 1.0
+    low = profile_bound(sample, theta, slope.value, +1, max(step, 1e-6))
+    high = -math.inf if boundary else profile_bound(sample, theta, slope.value, -1, max(step, 1e-6))
+    return 2 - math.exp(low), 2.0 if high <= LOWEST[0] else 2 - math.exp(high)
+
+
+def _as_gaussian(bins: Bins, sample: Sample, gaussian: tuple[float, float, float], jacobian: float) -> StableFit:
+    """The fit on the boundary α = 2, where the variance is 2σ²."""
+    mean, variance, loglik = gaussian
+    start = np.array([math.log(1e-6), 0.0, mean, math.log(variance / 2) / 2])
+    low = profile_bound(sample, start, maximise(sample, start, limit=0)[1].value, +1, 2.0)
+    sigma = bins.scale * math.sqrt(variance / 2)
+    return StableFit(
+        2.0, None, sigma, bins.middle + bins.scale * mean, None, None,
+        sigma / math.sqrt(2 * bins.n), sigma * math.sqrt(2 / bins.n), (2 - math.exp(low), 2.0),
+        loglik + jacobian, loglik + jacobian, bins.n, bins.zeros, bins.non_finite,
+        _method(bins, "at the boundary α = 2"), True,
+        bins.middle + bins.scale * mean, sigma * math.sqrt(2 / bins.n),
+    )  # fmt: skip
+
+
+def _record(
+    bins: Bins,
+    theta: Array,
+    covariance: Array,
+    interval: tuple[float, float],
+    loglik: float,
+    gaussian_loglik: float,
+    boundary: bool,
+) -> StableFit:
+    """Back to the units of the data, from the centred location to S0 and S1."""
+    alpha, beta = alpha_of(theta), float(theta[1])
+    sigma = bins.scale * math.exp(theta[3])
+    middle = bins.middle + bins.scale * float(theta[2])
+    shift, shift_slope = centre(alpha)
+    tangent = math.tan(math.pi * alpha / 2) if alpha != 1 else -2 / math.pi * math.log(sigma)
+    tangent_slope = math.pi / 2 * (1 + tangent**2)
+    located = []
+    for offset, offset_slope in ((shift, shift_slope), (shift - tangent, shift_slope - tangent_slope)):
+        # location = middle + σ β offset(α), by (α, β, ν/σ, log σ)
+        gradient = sigma * np.array([beta * offset_slope, offset, 1.0, beta * offset])
+        known = ~np.isnan(np.diag(covariance))
+        variance = float(gradient[known] @ covariance[np.ix_(known, known)] @ gradient[known]) if known[2] else math.nan
+        located.append((middle + sigma * beta * offset, _root(variance)))
+    errors = [_root(float(entry)) for entry in np.diag(covariance)]
+    (mu_s0, mu_s0_se), (mu, mu_se) = located
+    note = "Gaussian not rejected" if boundary else ""
+    return StableFit(
+        alpha, None if boundary else beta, sigma, mu, errors[0], errors[1],
+        None if errors[3] is None else sigma * errors[3], mu_se, interval,
+        loglik, gaussian_loglik, bins.n, bins.zeros, bins.non_finite, _method(bins, note), boundary, mu_s0, mu_s0_se,
+    )  # fmt: skip
+
+
+def _root(variance: float) -> float | None:
+    return math.sqrt(variance) if variance >= 0 else None
+
+
+def _method(bins: Bins, note: str) -> str:
+    how = "on every value" if bins.lossless else "on log-spaced bins"
+    text = f"stable law (S0 inside, location as S1) by maximum likelihood {how}"
+    return f"{text}; {note}" if note else text
+
+
+def _pointwise(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike, parametrization: str, function: Law) -> Array:
+    """Apply `function(x₀, α, β)` for every pair of parameters in the broadcast arguments."""
+    if parametrization not in ("S0", "S1"):
+        raise UsageError(f"parametrization {parametrization!r} is unknown; use 'S0' or 'S1'")
+    points, alphas, betas = np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in (x, alpha, beta)))
+    result = np.empty(points.shape)
+    pairs = np.unique(np.stack([alphas.ravel(), betas.ravel()], axis=1), axis=0)
+    for one_alpha, one_beta in pairs.tolist():
+        check_parameters(one_alpha, one_beta)
+        chosen = (alphas == one_alpha) & (betas == one_beta)
+        shift = s1_shift(one_alpha, one_beta) if parametrization == "S1" else 0.0
+        result[chosen] = function(points[chosen] - shift, one_alpha, one_beta)
+    return result
+
+
+def _logpdf(x: Array, alpha: float, beta: float) -> Array:
+    """S0 log-density from the table where it is exact, else from quadrature."""
+    if alpha == 2.0:
+        return exact_logpdf(x, alpha, beta)
+    y = x + centre(alpha)[0] * beta
+    value = jet(y, alpha, beta).value
+    # Relative to its envelope f is small only in a one-sided tail, where the table's absolute error shows.
+    envelope = math.log(2 - alpha) - (1 + alpha) / 2 * np.log1p(y * y)
+    light = value - envelope < math.log(0.02)
+    if light.any():
+        value[light] = exact_logpdf(x[light], alpha, beta)
+    return value

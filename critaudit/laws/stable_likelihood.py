@@ -1,0 +1,204 @@
+"""The likelihood of weighted points under a stable law, its maximum, and profiles over α.
+
+Parameters are θ = (η, β, ν, s) with α = 2 − e^η, location ν in the centred form of stable_table, scale e^s. The log of
+2 − α resolves the neighbourhood of the Gaussian, where the likelihood varies on the scale 1/n. Derivatives by location
+are in units of the scale. Maximisation is Newton's method with the absolute eigenvalues of the observed information.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critaudit.laws.stable_table import jet
+
+Array = NDArray[np.float64]
+
+LOWEST = np.array([math.log(1e-9), -1.0, -1e6, -60.0])
+HIGHEST = np.array([math.log(1.5), 1.0, 1e6, 60.0])
+_LONGEST_STEP = np.array([1.5, 0.5, 1.0, 0.7])
+CHI_SQUARE_95 = 3.841458820694124
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Points near unit scale with weights; `total` is the sum of the weights."""
+
+    points: Array
+    weights: Array
+    total: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slope:
+    """Log-likelihood, gradient, observed information (−Hessian) and scoring matrix (sum of squared scores) at θ."""
+
+    value: float
+    gradient: Array
+    information: Array
+    scoring: Array
+
+
+def alpha_of(theta: Array) -> float:
+    """α = 2 − e^η."""
+    return 2.0 - math.exp(float(theta[0]))
+
+
+def log_likelihood(sample: Sample, theta: Array) -> float:
+    """Sum of the weighted log-densities."""
+    y = (sample.points - theta[2]) * math.exp(-theta[3])
+    return float(sample.weights @ jet(y, alpha_of(theta), float(theta[1])).value - sample.total * theta[3])
+
+
+def score(sample: Sample, theta: Array) -> tuple[float, Array]:
+    """Log-likelihood and its gradient."""
+    y = (sample.points - theta[2]) * math.exp(-theta[3])
+    found = jet(y, alpha_of(theta), float(theta[1]), order=1)
+    assert found.gradient is not None
+    sums = np.array([sample.weights @ part for part in found.gradient])
+    stretch = sample.weights @ (y * found.gradient[2])
+    gradient = np.array([-math.exp(theta[0]) * sums[0], sums[1], -sums[2], -stretch - sample.total])
+    return float(sample.weights @ found.value - sample.total * theta[3]), gradient
+
+
+def slope(sample: Sample, theta: Array) -> Slope:
+    """Log-likelihood with first and second derivatives."""
+    y = (sample.points - theta[2]) * math.exp(-theta[3])
+    found = jet(y, alpha_of(theta), float(theta[1]), order=2)
+    assert found.gradient is not None
+    assert found.hessian is not None
+    distance, h = math.exp(theta[0]), found.hessian
+    by_alpha, by_beta, by_y = found.gradient
+    scores = np.stack([-distance * by_alpha, by_beta, -by_y, -y * by_y - 1])
+    weighted = scores * sample.weights
+    second = np.empty((4, 4))
+    second[0, 0] = sample.weights @ (distance * (distance * h["aa"] - by_alpha))
+    second[0, 1] = -distance * (sample.weights @ h["ab"])
+    second[0, 2] = distance * (sample.weights @ h["ay"])
+    second[0, 3] = distance * (sample.weights @ (y * h["ay"]))
+    second[1, 1] = sample.weights @ h["bb"]
+    second[1, 2] = -(sample.weights @ h["by"])
+    second[1, 3] = -(sample.weights @ (y * h["by"]))
+    second[2, 2] = sample.weights @ h["yy"]
+    second[2, 3] = sample.weights @ (y * h["yy"] + by_y)
+    second[3, 3] = sample.weights @ (y * (y * h["yy"] + by_y))
+    information = -(np.triu(second) + np.triu(second, 1).T)
+    value = float(sample.weights @ found.value - sample.total * theta[3])
+    return Slope(value, weighted.sum(axis=1), information, weighted @ scores.T)
+
+
+def maximise(
+    sample: Sample, theta: Array, *, fixed_alpha: bool = False, tolerance: float = 1e-7, limit: int = 80
+) -> tuple[Array, Slope]:
+    """Climb from θ to the maximum within the bounds; α stays where `fixed_alpha`.
+
+    Ends when the next step promises less than `tolerance` in log-likelihood.
+    """
+    here = slope(sample, theta)
+    damping = 0.0
+    for _ in range(limit):
+        free = _free(theta, here.gradient, fixed_alpha)
+        step, gain = newton_step(here, free, damping)
+        if gain < tolerance:
+            break
+        trial = move(theta, step)
+        there = slope(sample, trial)
+        if there.value >= here.value - 1e-9 * abs(here.value) * (gain < 1e-3) and np.isfinite(there.value):
+            theta, here = trial, there
+            damping *= 0.1 if damping > 1e-3 else 0.0
+        else:
+            damping = max(4 * damping, 0.1)
+            if damping > 1e8:
+                break
+    return theta, here
+
+
+def newton_step(here: Slope, free: NDArray[np.bool_], damping: float = 0.0) -> tuple[Array, float]:
+    """A step over the free parameters and the gain in log-likelihood that it promises.
+
+    In the units of the scoring matrix's diagonal, eigenvalues of the information enter by their size, so that saddles
+    and wrong curvature far from the maximum are climbed out of.
+    """
+    step = np.zeros(4)
+    if not free.any():
+        return step, 0.0
+    units = 1 / np.sqrt(np.maximum(np.diag(here.scoring)[free], 1e-30))
+    scaled = here.information[np.ix_(free, free)] * units[:, None] * units[None, :]
+    eigenvalues, vectors = np.linalg.eigh(np.nan_to_num(scaled))
+    along = vectors.T @ (units * here.gradient[free])
+    sizes = np.maximum(np.abs(eigenvalues), 1e-4) + damping
+    step[free] = units * (vectors @ (along / sizes))
+    return step, float(np.sum(along**2 / sizes)) / 2
+
+
+def move(theta: Array, step: Array) -> Array:
+    """θ after a step, shortened where it is too bold, within the bounds."""
+    share = min(1.0, float(np.min(_LONGEST_STEP / np.maximum(np.abs(step), 1e-300))))
+    moved = theta + share * step * np.array([1.0, 1.0, math.exp(theta[3]), 1.0])
+    return np.clip(moved, LOWEST, HIGHEST)
+
+
+def _free(theta: Array, gradient: Array, fixed_alpha: bool) -> NDArray[np.bool_]:
+    """Parameters that are not held by a bound that the gradient presses against."""
+    held = ((theta <= LOWEST) & (gradient < 0)) | ((theta >= HIGHEST) & (gradient > 0))
+    if fixed_alpha:
+        held[0] = True
+    free: NDArray[np.bool_] = ~held
+    return free
+
+
+def polish(sample: Sample, theta: Array, near: Slope, rounds: int = 3) -> tuple[Array, float]:
+    """Newton steps on a finer sample with the information of a coarser one; returns θ and the log-likelihood."""
+    value, gradient = score(sample, theta)
+    for _ in range(rounds):
+        free = _free(theta, gradient, fixed_alpha=False)
+        step, gain = newton_step(Slope(value, gradient, near.information, near.scoring), free)
+        if gain < 1e-8:
+            break
+        trial = move(theta, step)
+        there, slope_there = score(sample, trial)
+        if there < value:
+            break
+        theta, value, gradient = trial, there, slope_there
+    return theta, value
+
+
+def profile_bound(sample: Sample, best: Array, top: float, direction: int, first_step: float) -> float:
+    """η where twice the profile log-likelihood has fallen by 3.84 below `top`, or the limit of η on that side.
+
+    `direction` is +1 towards small α, −1 towards 2. The signed root of the fall is nearly linear in η, so a few secant
+    steps inside a bracket do.
+    """
+    target = math.sqrt(CHI_SQUARE_95)
+    end = float(HIGHEST[0] if direction > 0 else LOWEST[0])
+    inside, root_inside, theta = float(best[0]), 0.0, best
+    outside, root_outside = end, math.inf
+    eta = inside + direction * first_step
+    for _ in range(40):
+        eta = min(eta, end) if direction > 0 else max(eta, end)
+        trial = theta.copy()
+        trial[0] = eta
+        trial, there = maximise(sample, trial, fixed_alpha=True, tolerance=2e-3)
+        root = math.sqrt(max(2 * (top - there.value), 0.0))
+        if abs(root - target) < 5e-3:
+            return eta
+        if root < target:
+            if eta == end:
+                return end
+            inside, root_inside, theta = eta, root, trial
+        else:
+            outside, root_outside = eta, root
+        if math.isinf(root_outside):
+            # Not bracketed yet: extrapolate, at least half and at most three times as far again.
+            reach = abs(inside - float(best[0]))
+            growth = target / max(root, 1e-6) - 1
+            eta = inside + direction * reach * min(max(1.05 * growth, 0.02), 3.0)
+        else:
+            share = (target - root_inside) / (root_outside - root_inside)
+            eta = inside + min(max(share, 0.05), 0.95) * (outside - inside)
+        if abs(outside - inside) < 1e-9 * max(1.0, abs(inside)):
+            break
+    return eta
