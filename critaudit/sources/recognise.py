@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 # Fewer tensors than this are no network of the index; the smallest one has 16.
 _MIN_TENSORS = 8
-# Names that only ports of TensorFlow's EfficientNets use; timm calls those networks tf_….
-_TENSORFLOW_PORTS = ("_conv_stem.", "_bn0.", "_conv_head.")
+# Names of EfficientNet-PyTorch and its relatives, which hold weights ported from TensorFlow: timm's tf_… networks.
+_PORTED_NAMES = ("_conv_stem.", "_bn0.", "_conv_head.")
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def _recognised(index: Index, matches: Sequence[Match], tensors: Mapping[str, Te
     best = min(map(misfit, matches))
     of_structure = {match.structure: match for match in matches if misfit(match) == best}
     candidates = [known for structure in of_structure for known in index.of_structure(structure)]
-    ported = any(part in name for part in _TENSORFLOW_PORTS for name in tensors)
+    ported = _is_ported(tensors)
 
     def preference(known: Known) -> tuple[bool, bool, bool, int, str]:
         match = of_structure[known.structure]
@@ -90,6 +91,10 @@ def _recognised(index: Index, matches: Sequence[Match], tensors: Mapping[str, Te
     match = of_structure[chosen.structure]
     detail = [_fit(index, match, chosen), *_others(candidates)]
     return _recognition(index, chosen, match, tensors, "recognised", detail)
+
+
+def _is_ported(tensors: Mapping[str, TensorRef]) -> bool:
+    return all(any(part in name for name in tensors) for part in _PORTED_NAMES)
 
 
 def _given(tensors: Mapping[str, TensorRef], shapes: Mapping[str, tuple[int, ...]], arch: str) -> Recognition:
@@ -141,10 +146,15 @@ def _recognition(
     hints = {match.mapping[name]: hint for name, hint in zip(names, layers, strict=True) if name in match.mapping}
     runnable = None
     words = list(detail)
-    if known.input is None:
+    wants = known.input
+    if wants is not None and _is_ported(tensors):
+        # That package's documentation resizes the shorter side to the input size and normalises as for ImageNet.
+        wants = replace(wants, mean=_IMAGENET[0], std=_IMAGENET[1], interpolation="bilinear", crop=1.0)
+        words.append("images are prepared as documented for EfficientNet-PyTorch, whose names these are")
+    if wants is None:
         words.append("it is not run, because it takes more than one input")
     else:
-        runnable = Runnable(partial(_build, index, known, match, tensors), known.input, dict(match.mapping))
+        runnable = Runnable(partial(_build, index, known, match, tensors), wants, dict(match.mapping))
     architecture = Architecture(known.full_name, "given" if how == "given" else "recognised", "; ".join(words))
     return Recognition(architecture, runnable, hints)
 
