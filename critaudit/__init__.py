@@ -1,7 +1,8 @@
 """critaudit: audit a PyTorch model with the physics of criticality.
 
-Public names are loaded on first use, so that `import critaudit` is fast and imports no torch. Nothing at all is imported
-here, not even from the standard library: `python -m critaudit` in a hostile folder must not run that folder's typing.py.
+Public names are loaded on first use, so that `import critaudit` is fast and imports no torch. Nothing at all is
+imported here, not even from the standard library: `python -m critaudit` in a hostile folder must not run that folder's
+typing.py.
 """
 
 TYPE_CHECKING = False

@@ -70,9 +70,7 @@ def audit(
     view = (
         source
         if isinstance(source, ModelView)
-        else load(
-            source, arch=arch, activation=activation, random_weights=random_weights, trust=trust, seed=seed
-        )
+        else load(source, arch=arch, activation=activation, random_weights=random_weights, trust=trust, seed=seed)
     )
     settings = Settings(
         seed=seed,
@@ -214,15 +212,13 @@ def _coverage_findings(view: ModelView, lost: Mapping[str, str]) -> Iterable[Fin
             "coverage.share",
             "warning",
             None,
-            f"Only {view.analysed / view.parameters:.0%} of the parameters are in weight matrices that could be analysed.",
+            f"Only {view.analysed / view.parameters:.0%} of the parameters are in weight matrices that can be analysed.",
             (),
             "The ledger gives the reason for every tensor.",
         )
 
 
-def _inputs(
-    inputs: str | os.PathLike[str] | NDArray[np.float32] | None, view: ModelView
-) -> NDArray[np.float32] | None:
+def _inputs(inputs: str | os.PathLike[str] | NDArray[np.float32] | None, view: ModelView) -> NDArray[np.float32] | None:
     if inputs is None or isinstance(inputs, np.ndarray):
         return inputs
     from critaudit.dynamics.inputs import load_inputs

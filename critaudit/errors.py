@@ -1,4 +1,7 @@
-"""The errors that critaudit raises on purpose. Each message is one line: what was found, what was expected, what to try."""
+"""The errors that critaudit raises on purpose.
+
+Each message is one line: what was found, what was expected, what to try.
+"""
 
 from __future__ import annotations
 

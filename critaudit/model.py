@@ -1,4 +1,4 @@
-"""The model as the analyzers see it: weight matrices read one at a time, and a ledger that accounts for every tensor."""
+"""The model as the analyzers see it: weight matrices read one at a time, and a ledger of every tensor."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Which network this is and how we know: recognised by names and shapes, given by the user, a chain of layers, or none.
+    """Which network this is and how we know: recognised by names and shapes, given, a chain of layers, or none.
 
     `detail` says in words what was matched and what differs ("same shapes, other names"; "another number of classes").
     """

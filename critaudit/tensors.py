@@ -50,7 +50,7 @@ MAX_EXPANDED_ELEMENTS = 2**24
 
 
 class RegularFile:
-    """A regular file, opened once for positioned reads. FIFOs, devices, sockets and folders are refused unopened-for-read.
+    """A regular file, opened once for positioned reads. FIFOs, devices, sockets and folders are refused unread.
 
     Raises `SourceError` in one line where the path cannot be opened or is no regular file.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
-# Cc control, Cf format (bidi overrides, zero width), Cs surrogates, Co private use, Cn unassigned, Zl/Zp line separators.
+# Cc control, Cf format (bidi, zero width), Cs surrogates, Co private use, Cn unassigned, Zl/Zp line separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -22,7 +22,9 @@ def printable(text: str, *, limit: int = 200) -> str:
         shown = text
     else:
         shown = "".join(
-            character.encode("unicode_escape").decode("ascii") if unicodedata.category(character) in _HIDDEN else character
+            character.encode("unicode_escape").decode("ascii")
+            if unicodedata.category(character) in _HIDDEN
+            else character
             for character in text[: limit * 8]
         )
     if len(shown) <= limit and len(text) <= limit * 8:

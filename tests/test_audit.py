@@ -31,7 +31,13 @@ def test_scaling_scales_scales_and_leaves_shapes(seed: int, factor: float) -> No
     one, other = (critaudit.audit({"w.weight": w}, only=["entries", "spectrum"]) for w in (weight, factor * weight))
     for name in ("entries.sigma", "entries.std", "entries.g_forward", "spectrum.norm", "spectrum.frobenius"):
         assert value(other, 0, name) == pytest.approx(factor * value(one, 0, name), rel=1e-3)
-    for name in ("entries.alpha", "spectrum.stable_rank", "spectrum.rank", "spectrum.entropy", "spectrum.participation"):
+    for name in (
+        "entries.alpha",
+        "spectrum.stable_rank",
+        "spectrum.rank",
+        "spectrum.entropy",
+        "spectrum.participation",
+    ):
         assert value(other, 0, name) == pytest.approx(value(one, 0, name), rel=1e-3)
 
 
@@ -40,7 +46,14 @@ def test_scaling_scales_scales_and_leaves_shapes(seed: int, factor: float) -> No
 def test_transposition_changes_fans_only(seed: int) -> None:
     weight = gaussian(seed, 60, 30)
     one, other = (critaudit.audit({"w.weight": w}, only=["entries", "spectrum"]) for w in (weight, weight.T))
-    for name in ("entries.alpha", "entries.sigma", "entries.g_paper", "spectrum.norm", "spectrum.entropy", "spectrum.rank"):
+    for name in (
+        "entries.alpha",
+        "entries.sigma",
+        "entries.g_paper",
+        "spectrum.norm",
+        "spectrum.entropy",
+        "spectrum.rank",
+    ):
         assert value(other, 0, name) == pytest.approx(value(one, 0, name), rel=1e-5)
     ratio = value(other, 0, "entries.g_forward") / value(one, 0, "entries.g_forward")
     assert ratio == pytest.approx(2 ** (1 / value(one, 0, "entries.alpha")), rel=1e-6)

@@ -96,7 +96,14 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     listener.bind(str(tmp_path / "socket"))
     listener.close()
     (tmp_path / "loop").symlink_to("loop")
-    for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero"), tmp_path / "socket", tmp_path / "loop", tmp_path / "no"):
+    for path in (
+        tmp_path / "fifo",
+        tmp_path,
+        Path("/dev/zero"),
+        tmp_path / "socket",
+        tmp_path / "loop",
+        tmp_path / "no",
+    ):
         with pytest.raises(SourceError) as caught:
             RegularFile(path)
         assert "\n" not in str(caught.value)

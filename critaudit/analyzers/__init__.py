@@ -15,7 +15,7 @@ ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, SIGNAL)
 
 
 def select(only: Iterable[str] | None) -> tuple[Analyzer, ...]:
-    """The analyzers named in `only`, in the report's order; all of them for None. Raises UsageError for unknown names."""
+    """The analyzers named in `only`, in the report's order; all for None. Raises UsageError for unknown names."""
     if only is None:
         return ANALYZERS
     wanted = {name.strip() for name in only}

@@ -35,9 +35,7 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
         "edge.j0": measured(
             j0, interval=(j0 - error0, j0 + error0), n=found.finite, method="J₀ = N·mean(W), N = fan_in"
         ),
-        "edge.j": measured(
-            j, interval=(j - error, j + error), n=found.finite, method="J = √(N·var(W)), N = fan_in"
-        ),
+        "edge.j": measured(j, interval=(j - error, j + error), n=found.finite, method="J = √(N·var(W)), N = fan_in"),
     }
     activation = settings.activation or matrix.activation
     return measurements | _chi1(j, activation, layer) | {"edge.phase": _phase(j0, j, activation, layer)}

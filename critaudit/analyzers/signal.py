@@ -12,7 +12,7 @@ from critaudit.model import ModelView
 from critaudit.report.record import Finding, Layer
 from critaudit.text import printable
 
-# A signal this many times weaker (stronger) than the input, in float32, no longer trains well at ordinary learning rates.
+# A signal this many times weaker or stronger than the input no longer trains well at ordinary learning rates.
 _FADED, _GROWN = 1e-3, 1e3
 
 
@@ -38,8 +38,12 @@ def _layer(layer: LayerSignal, found: Signal) -> Measurements:
         "signal.strength": _over_samples(layer.strength, layer.deviation, layer.n, found.method),
         "signal.ratio": not_applicable("the layer's input is no signal (token ids) or zero")
         if layer.ratio is None
-        else measured(layer.ratio, n=layer.n, method="strength behind the layer over strength before it, mean over samples"),
-        "signal.non_finite": measured(layer.non_finite, n=layer.n + layer.non_finite, method="samples with NaN or infinity"),
+        else measured(
+            layer.ratio, n=layer.n, method="strength behind the layer over strength before it, mean over samples"
+        ),
+        "signal.non_finite": measured(
+            layer.non_finite, n=layer.n + layer.non_finite, method="samples with NaN or infinity"
+        ),
     }
 
 
@@ -49,7 +53,9 @@ def _model(found: Signal) -> Measurements:
         measurements["signal.input_strength"] = measured(found.input_strength, n=found.samples, method=found.method)
     output = found.output
     if output is not None:
-        measurements["signal.output_strength"] = _over_samples(output.strength, output.deviation, output.n, found.method)
+        measurements["signal.output_strength"] = _over_samples(
+            output.strength, output.deviation, output.n, found.method
+        )
         if output.top:
             measurements["signal.top_classes"] = measured(
                 tuple(float(index) for index in output.top[:16]), n=len(output.top), method="largest output per sample"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
+from critaudit.laws.convolution import convolution_norm
 from critaudit.laws.spectrum import Spectrum, spectrum
-from critaudit.measurement import Measurement, measured, undetermined
+from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report.record import Finding, Layer
 
 # Measurement name → the field of laws.spectrum.Spectrum.
@@ -26,10 +28,21 @@ _COLLAPSED = 0.5
 
 def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
     if not layer.finite:
-        return {f"spectrum.{name}": undetermined("the matrix has NaN or infinite entries") for name in _FIELDS}
+        names = (*_FIELDS, "operator_norm")
+        return {f"spectrum.{name}": undetermined("the matrix has NaN or infinite entries") for name in names}
     found = spectrum(layer.blocks, dtype=layer.matrix.dtype)
     n = layer.matrix.groups * min(layer.matrix.rows, layer.matrix.columns)
-    return {f"spectrum.{name}": _measurement(found, field, n) for name, field in _FIELDS.items()}
+    measurements = {f"spectrum.{name}": _measurement(found, field, n) for name, field in _FIELDS.items()}
+    return measurements | {"spectrum.operator_norm": _operator_norm(layer)}
+
+
+def _operator_norm(layer: LayerInput) -> Measurement:
+    """The layer's norm as a map of signals: of the matrix itself, or of the convolution over all images."""
+    if math.prod(layer.matrix.kernel) <= 1:
+        return not_applicable("no convolution over several pixels: the norm of the matrix is that of the layer")
+    found = convolution_norm(layer.blocks, layer.matrix.kernel)
+    method = "largest singular value over frequencies (circular padding, stride 1); interval: proven bounds"
+    return measured(found.norm, interval=(found.norm, found.upper), n=found.frequencies, method=method)
 
 
 def _measurement(found: Spectrum, field: str, n: int) -> Measurement:

@@ -1,4 +1,4 @@
-"""The command line: `critaudit SOURCE` audits; everything else is a command. Heavy imports wait until they are needed."""
+"""The command line: `critaudit SOURCE` audits, everything else is a command. Heavy imports wait until needed."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if os.environ.get("CRITAUDIT_DEBUG"):
             raise
         _fail(
-            f"a defect in critaudit: {type(error).__name__}: {error} (CRITAUDIT_DEBUG=1 shows where; please report it)", 1
+            f"a defect in critaudit: {type(error).__name__}: {error} (CRITAUDIT_DEBUG=1 shows where; please report it)",
+            1,
         )
     sys.exit(status if isinstance(status, int) else 0)
 

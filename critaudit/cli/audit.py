@@ -43,12 +43,24 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @output_options
 @click.option("--arch", help="The architecture, where names and shapes do not tell: timm:NAME or torchvision:NAME.")
 @click.option("--activation", help="The nonlinearity between layers that form a chain: tanh, relu, gelu, …")
-@click.option("--inputs", type=click.Path(), help="Samples to run the network on: .npy, .npz, an image, a folder of images.")
-@click.option("--samples", type=click.IntRange(1, 65536), default=64, show_default=True, help="Random inputs where none are given.")
+@click.option(
+    "--inputs", type=click.Path(), help="Samples to run the network on: .npy, .npz, an image, a folder of images."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 65536),
+    default=64,
+    show_default=True,
+    help="Random inputs where none are given.",
+)
 @click.option("--only", help="Analyzers to run, by commas: entries, spectrum, edge, signal.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random.")
-@click.option("--random-weights", is_flag=True, help="Audit a hub's architecture untrained instead of its pretrained weights.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random."
+)
+@click.option(
+    "--random-weights", is_flag=True, help="Audit a hub's architecture untrained instead of its pretrained weights."
+)
 @click.option(
     "--trust",
     is_flag=True,
@@ -112,7 +124,9 @@ def write(report: Report, output: Path, json_path: Path | None) -> list[Path]:
         try:
             save(path)
         except OSError as error:
-            raise UsageError(f"{path}: cannot be written: {error.strerror}; choose another place with -o or --json") from None
+            raise UsageError(
+                f"{path}: cannot be written: {error.strerror}; choose another place with -o or --json"
+            ) from None
         written.append(path)
     return written
 

@@ -47,7 +47,9 @@ def main(folder: Path, output: Path) -> None:
 
 
 def _network() -> nn.Sequential:
-    network = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 10))
+    network = nn.Sequential(
+        nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 10)
+    )
     for layer in network:
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=HYPERPARAMETERS["j_initial"] / WIDTH**0.5)

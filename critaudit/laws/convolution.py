@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from scipy.linalg import eigh
 
 from critaudit.errors import CritauditError
 from critaudit.laws.singular_values import frobenius_norm
+
+_Complex: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 # Frequencies per dimension over the kernel's extent: for 3×3 the supremum is then at most 4 % (17 % for large matrices)
 # higher than the largest value on the grid.
@@ -49,7 +52,8 @@ def convolution_norm(blocks: NDArray[np.generic], kernel: tuple[int, ...], *, se
     """The operator norm for kernel blocks of shape (groups, rows, columns·prod(kernel)).
 
     That is what `WeightMatrix.read` gives: rows are outputs, the last axis runs over (input channel, *kernel) in C
-    order. Peak memory over the call: 1.5 times the kernel in float32. Oracle: the SVD of the explicit circulant matrix. Invariant under transposition of the channels.
+    order. Peak memory over the call: 1.5 times the kernel in float32. Oracle: the SVD of the explicit circulant matrix.
+    Invariant under transposition of the channels.
     Raises CritauditError for shapes that do not fit and for non-finite entries.
     """
     size = math.prod(kernel)
@@ -121,7 +125,7 @@ def _by_decomposition(by_tap: NDArray[np.float32], phases: NDArray[np.complex64]
 
 def _by_power(by_tap: NDArray[np.float32], phases: NDArray[np.complex64], seed: int) -> float:
     """Screen the frequencies with a warm-started power method, then solve exactly at the best few."""
-    vector = np.random.default_rng(seed).standard_normal((by_tap.shape[2],)).astype(np.complex64)
+    vector: _Complex = np.random.default_rng(seed).standard_normal((by_tap.shape[2],)).astype(np.complex64)
     screened = []
     for symbols in _symbols(by_tap, phases):
         for symbol in symbols:
@@ -131,7 +135,7 @@ def _by_power(by_tap: NDArray[np.float32], phases: NDArray[np.complex64], seed: 
     return max(_largest(symbol) for symbols in _symbols(by_tap, best) for symbol in symbols)
 
 
-def _power(symbol: NDArray[np.complex64], vector: NDArray[np.complex64]) -> tuple[NDArray[np.complex64], float]:
+def _power(symbol: NDArray[np.complex64], vector: _Complex) -> tuple[_Complex, float]:
     value = 0.0
     for _ in range(_POWER_STEPS):
         image = symbol @ vector
@@ -139,7 +143,7 @@ def _power(symbol: NDArray[np.complex64], vector: NDArray[np.complex64]) -> tupl
         length = float(np.linalg.norm(vector))
         if length == 0.0:
             return np.ones_like(vector), 0.0
-        vector = np.asarray(vector / length, np.complex64)
+        vector = np.divide(vector, length, dtype=np.complex64)
         value = math.sqrt(length)
     return vector, value
 

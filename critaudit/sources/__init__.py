@@ -65,7 +65,9 @@ def _view(contents: Contents, info: SourceInfo, *, arch: str | None, activation:
         hints = {name: replace(hint, activation=hint.activation or activation) for name, hint in hints.items()}
     matrices, ledger = arrange(contents.tensors, hints, contents.left_out)
     if not ledger:
-        raise NotAModelError(f"{info.name}: no tensors were found in this {info.format}; a file with weights is expected")
+        raise NotAModelError(
+            f"{info.name}: no tensors were found in this {info.format}; a file with weights is expected"
+        )
     lost = tuple(f"{entry.name}: {entry.reason}" for entry in ledger if entry.status == "lost")
     if not matrices and lost and all(entry.status == "lost" for entry in ledger):
         raise SourceError(f"{info.name}: none of its {len(lost)} tensors can be read; first {lost[0]}")
@@ -156,4 +158,6 @@ def _digest(path: Path) -> str:
 def _size(path: Path) -> int:
     if not path.is_dir():
         return path.stat().st_size
-    return sum(member.stat().st_size for member in path.rglob("*") if member.suffix in _FOLDER_FILES and member.is_file())
+    return sum(
+        member.stat().st_size for member in path.rglob("*") if member.suffix in _FOLDER_FILES and member.is_file()
+    )

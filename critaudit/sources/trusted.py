@@ -11,7 +11,7 @@ from critaudit.sources.live import read_live
 
 
 def read_trusted(path: Path) -> Contents:
-    """Unpickle `path` with `torch.load` (or `torch.jit.load` for TorchScript) and take the module or state dict in it.
+    """Load `path` with `torch.load` (`torch.jit.load` for TorchScript) and take the module or state dict in it.
 
     Unpickling imports and calls whatever the file names: only for files whose author you trust. Raises SourceError where
     PyTorch cannot load it.
@@ -22,7 +22,7 @@ def read_trusted(path: Path) -> Contents:
         loaded = (
             torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
             if _is_torchscript(path)
-            else torch.load(path, map_location="cpu", weights_only=False)  # noqa: S614 - the user asked for it
+            else torch.load(path, map_location="cpu", weights_only=False)
         )
     except Exception as error:  # the file's own code ran: anything can come out of it
         raise SourceError(f"{path.name}: PyTorch cannot load it: {type(error).__name__}: {error}") from None

@@ -139,10 +139,14 @@ def test_a_hostile_working_directory_runs_nothing(model: Path, tmp_path: Path) -
     folder = tmp_path / "cwd"
     folder.mkdir()
     for name in ("numpy", "typing", "click", "json", "pickle", "torch", "critaudit_plugin", "jinja2", "rich"):
-        (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w').write('{name}')\nraise SystemExit(99)\n")
+        (folder / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'canary')!r}, 'w').write('{name}')\nraise SystemExit(99)\n"
+        )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     for command in ([str(Path(sys.executable).with_name("critaudit"))], [sys.executable, "-m", "critaudit"]):
-        done = subprocess.run([*command, str(model), "-q"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, str(model), "-q"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
         assert not (tmp_path / "canary").exists(), (tmp_path / "canary").read_text()
         assert done.returncode == 0, done.stderr
 

@@ -40,7 +40,14 @@ def _unpacked(package: str) -> tuple[Path | None, str]:
         return folder, ""
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--retries", "1", "--dest", str(folder), f"{package}=={VERSIONS[package]}"]
+    command += [
+        "--disable-pip-version-check",
+        "--retries",
+        "1",
+        "--dest",
+        str(folder),
+        f"{package}=={VERSIONS[package]}",
+    ]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     except subprocess.TimeoutExpired:

