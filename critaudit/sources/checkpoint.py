@@ -74,16 +74,20 @@ def _nested(budget: Budget, problems: list[str], depth: int) -> Builder:
             return NotImplemented
         if depth > _MAX_DEPTH:
             raise LimitExceededError(f"{budget.label}: its pickles are nested deeper than {_MAX_DEPTH} levels")
-        inner = builders(budget, problems, depth)
-        if bytes(source.read(0, min(4, source.size))) == b"PK\x03\x04":
-            archive = ZipArchive(source)
-            folder = pickle_folder(archive)
-            if folder is None:
-                return NotImplemented
-            return load_member_pickle(archive, folder, "data.pkl", "data/", budget, inner)
-        return _load_stream(source, budget, inner, problems)[0]
+        return load_any(source, budget, builders(budget, problems, depth), problems)
 
     return load
+
+
+def load_any(source: ByteRange, budget: Budget, table: Mapping[str, Builder], problems: list[str]) -> object:
+    """The object in a checkpoint of any format that lies inside another file."""
+    if bytes(source.read(0, min(4, source.size))) != b"PK\x03\x04":
+        return _load_stream(source, budget, table, problems)[0]
+    archive = ZipArchive(source)
+    folder = pickle_folder(archive)
+    if folder is None:
+        raise CorruptFileError(f"{budget.label}: an archive inside the file has no data.pkl")
+    return load_member_pickle(archive, folder, "data.pkl", "data/", budget, table)
 
 
 def _load_stream(

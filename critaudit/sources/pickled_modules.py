@@ -50,7 +50,8 @@ def read_module(root: Inert, names: NameBudget) -> ModuleTensors:
         attributes = module.attributes
         hidden = attributes.get("_non_persistent_buffers_set")
         transient = set(_texts(hidden))
-        kind, groups, activation = class_of(module), _groups(module), activations.get(id(module))
+        kind, activation = class_of(module), activations.get(id(module))
+        groups = _groups(module, kind)
         for part in ("_parameters", "_buffers"):
             for role, tensor in _entries(attributes.get(part)):
                 if not isinstance(tensor, TensorLike):
@@ -60,7 +61,8 @@ def read_module(root: Inert, names: NameBudget) -> ModuleTensors:
                     found.attributes[name] = tensor
                 else:
                     found.tensors[name] = tensor
-                    found.hints[name] = LayerHint(kind, role, groups, activation)
+                    if groups is not None:
+                        found.hints[name] = LayerHint(kind, role, groups, activation, buffer=part == "_buffers")
         for key, value in attributes.items():
             if isinstance(value, TensorLike):
                 found.attributes[names.add(prefix + component(key))] = value
@@ -127,9 +129,12 @@ def class_of(module: Inert) -> str:
     return component(name)
 
 
-def _groups(module: Inert) -> int:
+def _groups(module: Inert, kind: str) -> int | None:
+    """The groups of a convolution; None where it does not tell (TorchScript), 1 for every other layer."""
     groups = module.attributes.get("groups")
-    return groups if type(groups) is int and 0 < groups < 2**31 else 1
+    if type(groups) is int and 0 < groups < 2**31:
+        return groups
+    return None if kind in _CONVOLUTIONS else 1
 
 
 def _activations(modules: list[Inert]) -> Iterator[tuple[int, str]]:

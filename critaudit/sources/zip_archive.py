@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from critaudit.errors import CorruptFileError, LimitExceededError, SourceError
-from critaudit.sources.byte_range import ByteRange
+from critaudit.sources.byte_range import ByteRange, Bytes, Part
 from critaudit.sources.zip_directory import ENCRYPTED, Member, locate_data, read_directory
 from critaudit.tensors import Storage
 
@@ -81,6 +81,13 @@ class ZipArchive:
         member = self._member(name)
         start = self._data_start(member)
         return ZipStorage(self, name, member.size, (self.file.key, start, member.size))
+
+    def part(self, name: str, *, limit: int) -> ByteRange:
+        """The member as a file of its own (an archive in the archive), in place where it is stored."""
+        member = self._member(name)
+        if member.method == _STORED:
+            return Part(self.file, self._data_start(member), member.size)
+        return Bytes(self.read(name, limit=limit), self.file.path, (self.file.key, member.start))
 
     def _member(self, name: str) -> Member:
         member = self._members.get(name)
