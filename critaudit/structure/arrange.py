@@ -44,13 +44,17 @@ def arrange(
     weights = [weight for name, weight in known.weights.items() if name not in skips]
     around = Surroundings.of(known, weights, _norms_after(known, skips))
     books = _Books(tensors, known.helpers)
-    matrices: list[WeightMatrix] = []
-    for weight in weights:
-        if books.enter(weight):
-            matrices.extend(matrices_in(weight, around))
+    # Of several names for the same memory, one that a layer gives its weight goes before one that says nothing.
+    telling_first = sorted(weights, key=lambda weight: weight.hint is None and not _says_weight(weight))
+    entered = {weight.name for weight in telling_first if books.enter(weight)}
+    matrices = [matrix for weight in weights if weight.name in entered for matrix in matrices_in(weight, around)]
     for name, skip in skips.items():
         books.skip(known.weights[name], skip)
     return books.close(matrices, left_out)
+
+
+def _says_weight(weight: Weight) -> bool:
+    return names.is_weight(names.place(weight.name).role)
 
 
 class _Books:
