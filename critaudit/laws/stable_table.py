@@ -125,14 +125,14 @@ def jet(y: Array, alpha: float, beta: float, order: int = 0) -> Jet:
     u = np.arcsinh(y / WIDTH) / STEP
     limit = KNOTS - 4.0
     np.clip(u, -limit, limit - 1e-9, out=u)
-    index = u.astype(np.intp) - (u < 0)
-    local = u - index
-    index += KNOTS - 1
-    return _assemble(y, alpha, pieces[index], local, order)
+    u += KNOTS - 1
+    index = u.astype(np.intp)
+    u -= index
+    return _assemble(y, alpha, np.take(pieces, index, axis=2), u, order)
 
 
 def _pieces(alpha: float, beta: float, order: int) -> Array:
-    """Polynomial coefficients per interval, shape (intervals, derivatives, 6)."""
+    """Polynomial coefficients per interval, shape (6 powers, derivatives, intervals)."""
     # The last tile that starts at or below α; its lower end has a margin against the ends of the Chebyshev interval.
     tile = next(
         (tile for tile in reversed(tiles()) if alpha >= tile.low + (0.02 if tile.low > 0.5 else 0.0)), tiles()[0]
@@ -142,18 +142,18 @@ def _pieces(alpha: float, beta: float, order: int) -> Array:
     in_alpha = _chebyshev((alpha - tile.low) * scale - 1, count_alpha, order, scale)
     in_beta = _chebyshev(beta, count_beta, order, 1.0)
     contracted = (in_alpha @ tile.coefficients.reshape(count_alpha, -1)).reshape(order + 1, count_beta, knots)
-    vectors = []
-    for by_alpha, by_beta in _MIXED[order]:
+    # Knots from −KNOTS−1 to KNOTS+2 (ends repeated): interval k is reached by the splines centred at k−2 … k+3.
+    padded = np.empty((len(_MIXED[order]), 2 * knots + 4))
+    for row, (by_alpha, by_beta) in zip(padded, _MIXED[order], strict=True):
         weights = in_beta[by_beta]
         even = weights[0::2] @ contracted[by_alpha, 0::2]
         odd = weights[1::2] @ contracted[by_alpha, 1::2]
-        vectors.append(np.concatenate([(even - odd)[:0:-1], even + odd]))
-    full = np.stack(vectors, axis=1)
-    # Interval k (from knot k to k+1) is reached by the splines centred at k−2 … k+3.
-    padded = np.pad(full, ((2, 3), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 6, axis=0)
-    pieces: Array = windows @ _QUINTIC.T
-    return pieces
+        row[knots + 1 : -3] = even + odd
+        row[2 : knots + 1] = (even - odd)[:0:-1]
+        row[:2], row[-3:] = row[2], row[-4]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, padded.shape[1] - 5, axis=1)
+    reached = np.ascontiguousarray(windows.transpose(1, 0, 2)).reshape(6, -1)
+    return (_QUINTIC @ reached).reshape(6, len(padded), -1)
 
 
 def _chebyshev(x: float, count: int, order: int, scale: float) -> Array:
@@ -173,14 +173,14 @@ def _chebyshev(x: float, count: int, order: int, scale: float) -> Array:
 
 
 def _assemble(y: Array, alpha: float, pieces: Array, t: Array, order: int) -> Jet:
-    """f and its derivatives out of the spline pieces (points, derivatives, 6) at the positions t in [0, 1)."""
+    """f and its derivatives out of the spline pieces (6, derivatives, points) at the positions t in [0, 1)."""
     distance = 2.0 - alpha
     square = y * y
     log_envelope = np.log1p(square)
     envelope = np.exp(-(1 + alpha) / 2 * log_envelope)
     gauss = np.exp(-square / 4) / math.sqrt(4 * math.pi)
     values = _horner(pieces, t)
-    q = values[:, 0]
+    q = values[0]
     f = np.maximum(gauss + distance * envelope * q, 1e-6 * distance * envelope + 1e-300)
     if order == 0:
         return Jet(np.log(f))
@@ -188,27 +188,27 @@ def _assemble(y: Array, alpha: float, pieces: Array, t: Array, order: int) -> Je
     weight = envelope / f
     u_y = 1 / np.sqrt(square + WIDTH**2)
     fall = (1 + alpha) * y / (1 + square)
-    slopes = _horner_slope(pieces if order == 2 else pieces[:, :1], t) / STEP * u_y[:, None]
+    slopes = _horner_slope(pieces[:, : 3 if order == 2 else 1], t) / STEP * u_y
     half_log = log_envelope / 2
-    r, r_alpha, r_beta = q, values[:, 1] - half_log * q, values[:, 2]
-    r_y = slopes[:, 0] - fall * q
+    r, r_alpha, r_beta = q, values[1] - half_log * q, values[2]
+    r_y = slopes[0] - fall * q
     gauss_y = -y / 2 * gauss / f
     by_alpha = weight * (distance * r_alpha - r)
     by_beta = weight * distance * r_beta
     by_y = gauss_y + weight * distance * r_y
     if order == 1:
         return Jet(np.log(f), (by_alpha, by_beta, by_y))
-    r_beta_alpha = values[:, 4] - half_log * values[:, 2]
-    r_alpha_alpha = values[:, 3] - log_envelope * values[:, 1] + half_log**2 * q
-    r_alpha_y = slopes[:, 1] - fall * values[:, 1] - half_log * r_y - y / (1 + square) * q
-    r_beta_y = slopes[:, 2] - fall * values[:, 2]
-    bend = _horner_bend(pieces[:, 0], t) / STEP**2 * u_y**2 - slopes[:, 0] * y * u_y**2
+    r_beta_alpha = values[4] - half_log * values[2]
+    r_alpha_alpha = values[3] - log_envelope * values[1] + half_log**2 * q
+    r_alpha_y = slopes[1] - fall * values[1] - half_log * r_y - y / (1 + square) * q
+    r_beta_y = slopes[2] - fall * values[2]
+    bend = _horner_bend(pieces[:, 0], t) / STEP**2 * u_y**2 - slopes[0] * y * u_y**2
     fall_slope = (1 + alpha) * (1 - square) / (1 + square) ** 2
-    r_y_y = (fall**2 - fall_slope) * q - 2 * fall * slopes[:, 0] + bend
+    r_y_y = (fall**2 - fall_slope) * q - 2 * fall * slopes[0] + bend
     hessian = {
         "aa": weight * (distance * r_alpha_alpha - 2 * r_alpha) - by_alpha**2,
         "ab": weight * (distance * r_beta_alpha - r_beta) - by_alpha * by_beta,
-        "bb": weight * distance * values[:, 5] - by_beta**2,
+        "bb": weight * distance * values[5] - by_beta**2,
         "ay": weight * (distance * r_alpha_y - r_y) - by_alpha * by_y,
         "by": weight * distance * r_beta_y - by_beta * by_y,
         "yy": (square / 4 - 0.5) * gauss / f + weight * distance * r_y_y - by_y**2,
@@ -217,25 +217,22 @@ def _assemble(y: Array, alpha: float, pieces: Array, t: Array, order: int) -> Je
 
 
 def _horner(pieces: Array, t: Array) -> Array:
-    t = t[:, None]
-    total = pieces[..., 5] * t
+    total = pieces[5] * t
     for power in (4, 3, 2, 1):
-        total += pieces[..., power]
+        total += pieces[power]
         total *= t
-    result: Array = total + pieces[..., 0]
-    return result
+    total += pieces[0]
+    return total
 
 
 def _horner_slope(pieces: Array, t: Array) -> Array:
-    t = t[:, None]
-    total = 5 * pieces[..., 5] * t
+    total = 5 * pieces[5] * t
     for power in (4, 3, 2):
-        total += power * pieces[..., power]
+        total += power * pieces[power]
         total *= t
-    result: Array = total + pieces[..., 1]
-    return result
+    total += pieces[1]
+    return total
 
 
 def _horner_bend(pieces: Array, t: Array) -> Array:
-    p = pieces
-    return 2 * p[..., 2] + t * (6 * p[..., 3] + t * (12 * p[..., 4] + t * 20 * p[..., 5]))
+    return 2 * pieces[2] + t * (6 * pieces[3] + t * (12 * pieces[4] + t * 20 * pieces[5]))
