@@ -7,14 +7,14 @@ typing.py.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from critaudit.audit import audit as audit
+    from critaudit.auditing import audit as audit
     from critaudit.errors import CritauditError as CritauditError
     from critaudit.report import Report as Report
     from critaudit.sources import load as load
 
 __version__ = "0.1.0"
 _HOMES = {
-    "audit": "critaudit.audit",
+    "audit": "critaudit.auditing",
     "load": "critaudit.sources",
     "Report": "critaudit.report",
     "CritauditError": "critaudit.errors",

@@ -17,6 +17,7 @@ from critaudit.theory import gaussian, spin_glass
 _IDS = ("j0", "j", "chi1", "distance", "phase")
 # |ln χ₁| beyond which a signal's small differences grow or fade by 2 per layer: worth a word.
 _FAR = math.log(2.0)
+_LINEAR = "no nonlinearity follows this layer (an output, or a linear path): it has no edge of its own"
 _NO_ACTIVATION = "the layer's activation is not known; name it with --activation"
 
 
@@ -37,13 +38,14 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
         ),
         "edge.j": measured(j, interval=(j - error, j + error), n=found.finite, method="J = √(N·var(W)), N = fan_in"),
     }
-    activation = settings.activation or matrix.activation
+    activation = matrix.activation or settings.activation
     return measurements | _chi1(j, activation, layer) | {"edge.phase": _phase(j0, j, activation, layer)}
 
 
 def _chi1(j: float, activation: str | None, layer: LayerInput) -> Measurements:
-    if activation is None:
-        return {"edge.chi1": not_applicable(_NO_ACTIVATION), "edge.distance": not_applicable(_NO_ACTIVATION)}
+    if activation is None or activation == "identity":
+        reason = _NO_ACTIVATION if activation is None else _LINEAR
+        return {"edge.chi1": not_applicable(reason), "edge.distance": not_applicable(reason)}
     sigma_b = 0.0 if layer.bias is None else float(np.sqrt(np.mean(np.square(layer.bias, dtype=np.float64))))
     method = (
         f"χ₁ = σ_w²·E[φ′²] at the fixed point of the layer iterated on itself, φ = {activation}, σ_w² = fan_in·var(W), "
@@ -65,7 +67,11 @@ def _phase(j0: float, j: float, activation: str | None, layer: LayerInput) -> Me
         return not_applicable("the (J₀, J) boundary is that of tanh layers" if activation else _NO_ACTIVATION)
     if layer.matrix.rows != layer.matrix.columns or layer.matrix.kernel:
         return not_applicable("the (J₀, J) boundary is that of square layers")
-    return measured(str(spin_glass.phase(j0, j)), n=layer.blocks.size, method="(J₀, J) against Zhang21's boundary")
+    try:
+        phase = str(spin_glass.phase(j0, j))
+    except CritauditError as error:
+        return undetermined(str(error))
+    return measured(phase, n=layer.blocks.size, method="(J₀, J) against Zhang21's boundary")
 
 
 def _summary(layers: Sequence[Layer]) -> Measurements:

@@ -58,7 +58,7 @@ def _model(found: Signal) -> Measurements:
         )
         if output.top:
             measurements["signal.top_classes"] = measured(
-                tuple(float(index) for index in output.top[:16]), n=len(output.top), method="largest output per sample"
+                tuple(int(index) for index in output.top[:16]), n=len(output.top), method="largest output per sample"
             )
     if found.first_non_finite is not None:
         measurements["signal.first_non_finite"] = measured(printable(found.first_non_finite), n=found.samples)

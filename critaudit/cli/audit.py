@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,11 +84,13 @@ def audit_command(
     SOURCE is a file or folder (.pt, .pth, .ckpt, .bin, .safetensors, .onnx, .npz, .pt2, TorchScript, Hugging Face
     folders), timm:NAME, torchvision:NAME, hf:ORG/NAME, or package.module:factory.
     """
-    from critaudit.audit import audit
+    from critaudit.auditing import audit
 
+    output = output or Path(f"critaudit-{_stem(source)}.html")
+    check_writable(output, json_path)
     with progress_bar(quiet) as progress:
         report = audit(source, only=only.split(",") if only is not None else None, progress=progress, **options)
-    finish(ctx, report, output or Path(f"critaudit-{_stem(source)}.html"), json_path, fail_on, quiet)
+    finish(ctx, report, output, json_path, fail_on, quiet)
 
 
 def finish(
@@ -113,9 +117,23 @@ def finish(
             ctx.exit(EXIT_FINDINGS)
 
 
-def write(report: Report, output: Path, json_path: Path | None) -> list[Path]:
-    """Write HTML, and JSON where asked for. Raises UsageError where a path cannot be written."""
+def check_writable(*paths: Path | None) -> None:
+    """Raise UsageError where a file could not be written in the end: better before the work than after it."""
     from critaudit.errors import UsageError
+
+    for path in paths:
+        if path is None:
+            continue
+        folder = path.parent
+        if not folder.is_dir():
+            raise UsageError(f"{path}: there is no folder {folder}; make it, or choose another place with -o or --json")
+        if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+            raise UsageError(f"{path}: this place cannot be written; choose another with -o or --json")
+
+
+def write(report: Report, output: Path, json_path: Path | None) -> list[Path]:
+    """Write JSON where asked for, then HTML; what cannot go to its place goes to a temporary one, which is told."""
+    from critaudit.errors import CritauditError
 
     written = []
     for path, save in ((json_path, report.to_json), (output, report.to_html)):
@@ -123,11 +141,12 @@ def write(report: Report, output: Path, json_path: Path | None) -> list[Path]:
             continue
         try:
             save(path)
-        except OSError as error:
-            raise UsageError(
-                f"{path}: cannot be written: {error.strerror}; choose another place with -o or --json"
-            ) from None
-        written.append(path)
+            written.append(path)
+        except CritauditError as error:
+            refuge = Path(tempfile.mkdtemp(prefix="critaudit-")) / path.name
+            save(refuge)
+            click.echo(f"critaudit: {error}; it was saved as {refuge} instead", err=True)
+            written.append(refuge)
     return written
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from critaudit.cli.audit import finish, output_options, progress_bar
+from critaudit.cli.audit import check_writable, finish, output_options, progress_bar
 
 
 @click.command("demo")
@@ -17,9 +17,11 @@ def demo_command(
     ctx: click.Context, output: Path | None, json_path: Path | None, fail_on: str | None, quiet: bool, **_: Any
 ) -> None:
     """Audit a small trained network: 196-196-196-10, tanh, 12 epochs of Fashion-MNIST."""
-    from critaudit.audit import audit
+    from critaudit.auditing import audit
     from critaudit.demo import CHECKPOINTS
 
+    output = output or Path("critaudit-demo.html")
+    check_writable(output, json_path)
     with progress_bar(quiet) as progress:
         report = audit(CHECKPOINTS[-1], progress=progress)
-    finish(ctx, report, output or Path("critaudit-demo.html"), json_path, fail_on, quiet)
+    finish(ctx, report, output, json_path, fail_on, quiet)

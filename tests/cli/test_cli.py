@@ -35,7 +35,7 @@ def test_help_imports_none_of_the_heavy_packages() -> None:
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'scipy', 'pandas', 'powerlaw', 'plotly', 'numpy', 'timm', 'jinja2'} & set(sys.modules)\n"
-        "sys.exit(','.join(sorted(heavy)))"
+        "sys.exit(','.join(sorted(heavy)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -94,8 +94,8 @@ def test_two_runs_give_the_same_measurements(model, tmp_path, capsys) -> None:  
         (("timm:no_such_model", "--random-weights"), 2, "no_such_model"),
         (("{model}", "--random-weights"), 2, "hub name"),
         (("{model}", "--arch", "timm:resnet18"), 2, "resnet18"),
-        (("{model}", "-o", "/proc/no/report.html"), 2, "cannot be written"),
-        (("no.such.module:factory",), 3, "no.such"),
+        (("{model}", "-o", "/no/such/report.html"), 2, "no folder"),
+        (("no.such.module:factory",), 2, "no.such"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(arguments, status, words, model, capsys) -> None:  # type: ignore[no-untyped-def]

@@ -198,7 +198,7 @@ def _coverage(view: ModelView, lost: Mapping[str, str]) -> Coverage:
 def _coverage_findings(view: ModelView, lost: Mapping[str, str]) -> Iterable[Finding]:
     count = len(lost) + sum(entry.status == "lost" for entry in view.ledger)
     if count or view.problems:
-        first = next(iter(lost.values()), view.problems[0] if view.problems else "")
+        first = next((f"{name}: {reason}" for name, reason in lost.items()), next(iter(view.problems), ""))
         yield Finding(
             "coverage.lost",
             "problem",
@@ -212,7 +212,7 @@ def _coverage_findings(view: ModelView, lost: Mapping[str, str]) -> Iterable[Fin
             "coverage.share",
             "warning",
             None,
-            f"Only {view.analysed / view.parameters:.0%} of the parameters are in weight matrices that can be analysed.",
+            f"Only {view.analysed / view.parameters:.0%} of the parameters are in weight matrices that were analysed.",
             (),
             "The ledger gives the reason for every tensor.",
         )
