@@ -7,14 +7,15 @@ import math
 from critaudit.measurement import Measurement
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_THIN_SPACE = "\u202f"  # does not break, and copies as a space
 _STATUS_WORDS = {"not_applicable": "not applicable", "undetermined": "undetermined", "failed": "failed"}
 
 
 def number(value: float, figures: int = 3) -> str:
     """`value` with `figures` significant figures; powers of ten outside 10⁻³ … 10⁵; integers in full.
 
-    >>> number(0.0123456), number(1.5e-7), number(25600)
-    ('0.0123', '1.50·10⁻⁷', '25 600')
+    >>> number(0.0123456), number(1.5e-7), number(256)
+    ('0.0123', '1.50·10⁻⁷', '256')
     """
     if isinstance(value, int):
         return count(value) if abs(value) < 10**15 else number(float(value), figures)
@@ -24,7 +25,7 @@ def number(value: float, figures: int = 3) -> str:
     power = int(exponent)
     if -4 < power < 5:
         decimals = max(figures - 1 - power, 0)
-        shown = f"{round(value, figures - 1 - power):,.{decimals}f}".replace(",", " ")
+        shown = f"{round(value, figures - 1 - power):,.{decimals}f}".replace(",", _THIN_SPACE)
     else:
         shown = f"{mantissa}·10{str(power).translate(_SUPERSCRIPTS)}"
     return shown.replace("-", "−")
@@ -32,7 +33,7 @@ def number(value: float, figures: int = 3) -> str:
 
 def count(value: int) -> str:
     """An integer with narrow spaces between its thousands."""
-    return f"{value:,}".replace(",", " ").replace("-", "−")
+    return f"{value:,}".replace(",", _THIN_SPACE).replace("-", "−")
 
 
 def interval(ends: tuple[float, float], figures: int = 3) -> str:
