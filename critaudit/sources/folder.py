@@ -122,12 +122,9 @@ def _only_choice(path: Path, models: list[str]) -> str | tuple[list[str], list[s
         shards = numbered_shards([name for name in whole if name.endswith(ending)])
         if shards is not None:
             return shards
-    # safetensors hold a model and nothing else; a pickle of any other name may be something else: prefer the former.
-    safe = [name for name in whole if name.endswith(".safetensors")]
-    if len(safe) == 1:
-        return safe[0]
-    if len(whole) == 1:
-        return whole[0]
+    # Files that differ in their endings only are one model in several formats.
+    if whole and len({name.rpartition(".")[0] for name in whole}) == 1:
+        return min(whole, key=lambda name: (not name.endswith(".safetensors"), name))
     if whole:
         raise SourceError(
             f"{path.name or path}: {len(whole)} model files are in this folder ({_some(whole)}); give one of them, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ from critaudit.sources.contents import Contents, LayerHint, LeftOut, Preprocessi
 from critaudit.sources.live_copy import runnable_copy
 from critaudit.sources.live_hints import class_name, hints_of, layer_activations
 from critaudit.sources.live_tensors import describe_numpy, describe_torch
+from critaudit.sources.object_tree import MAX_DEPTH
+from critaudit.sources.torch_tensors import Refused, TensorLike
+from critaudit.sources.unwrap import unwrap
 from critaudit.tensors import TensorRef
 from critaudit.text import printable
 
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["hints_of", "preprocessing_of", "read_live"]
 
-# Deeper nesting than this is no checkpoint that anybody saves; it also ends cyclic mappings.
-_MAX_DEPTH = 12
+_MAX_WRAPPERS = 12
+_UNBOUNDED = 2**60  # what is in memory already cannot claim more than it has
 _PACKED = "._packed_params._packed_params"
 
 
@@ -85,7 +88,7 @@ def _read_module(module: nn.Module, shown: str) -> Contents:
             "give the state dict itself"
         ) from None
     entries, packed = _unpacked(entries, module)
-    tensors, left_out, metadata = _sort(entries, depth=0)
+    tensors, left_out = _described(entries)
     if not tensors and not left_out:
         raise NotAModelError(f"{shown}: this module has no parameters; a module with weights is expected")
     own_names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
@@ -101,7 +104,6 @@ def _read_module(module: nn.Module, shown: str) -> Contents:
         left_out=left_out,
         problems=tuple(f"{item.name}: {item.reason}" for item in lost[:20]),
         hints={**{name: hint for name, hint in hints.items() if name in tensors}, **packed},
-        metadata=metadata,
         # A network without its values (meta device, lazy layers) could be copied but not run.
         runnable=None if lost else runnable,
         architecture=_architecture(module),
@@ -110,7 +112,7 @@ def _read_module(module: nn.Module, shown: str) -> Contents:
 
 def _unwrapped(module: nn.Module) -> nn.Module:
     """The network inside DataParallel, DistributedDataParallel and torch.compile."""
-    for _ in range(_MAX_DEPTH):
+    for _ in range(_MAX_WRAPPERS):
         kind = type(module).__name__
         inner = getattr(module, "_orig_mod" if kind == "OptimizedModule" else "module", None)
         if kind not in ("OptimizedModule", "DataParallel", "DistributedDataParallel") or inner is None:
@@ -143,60 +145,62 @@ def _unpacked(entries: dict[str, object], module: nn.Module) -> tuple[dict[str, 
     return plain, hints
 
 
-def _read_mapping(mapping: Mapping[object, object], shown: str) -> Contents:
-    tensors, left_out, metadata = _sort(dict(mapping), depth=0)
-    if not tensors and not left_out:
-        raise NotAModelError(
-            f"{shown}: no tensors are in this mapping; names with torch tensors or arrays are expected"
-        )
-    return Contents(
-        format="live state dict",
-        tensors=tensors,
-        left_out=left_out,
-        problems=tuple(f"{item.name}: {item.reason}" for item in left_out if item.lost)[:20],
-        metadata=metadata,
-    )
-
-
-def _sort(
-    entries: Mapping[object, object] | dict[str, object], *, depth: int
-) -> tuple[dict[str, TensorRef], tuple[LeftOut, ...], dict[str, object]]:
-    """Tensors, what was left out, and the plain values beside them."""
-    tensors: dict[str, TensorRef] = {}
-    left_out: list[LeftOut] = []
-    metadata: dict[str, object] = {}
-    for name, value in _leaves(entries, "", depth):
-        found = _describe(name, value)
-        if isinstance(found, TensorRef):
-            tensors[name] = found
-        elif isinstance(found, LeftOut):
-            left_out.append(found)
-        elif isinstance(value, (bool, int, float, str)):
-            metadata[name] = value
-    return tensors, tuple(left_out), metadata
-
-
-def _leaves(
-    entries: Mapping[object, object] | dict[str, object], prefix: str, depth: int
-) -> Iterator[tuple[str, object]]:
-    for key, value in entries.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            if depth < _MAX_DEPTH:
-                yield from _leaves(value, f"{name}.", depth + 1)
-            else:
-                yield name, LeftOut(name, (), "mapping", f"it is nested more than {_MAX_DEPTH} deep", lost=True)
-        else:
-            yield name, value
-
-
-def _describe(name: str, value: object) -> TensorRef | LeftOut | None:
+def _described(entries: Mapping[str, object]) -> tuple[dict[str, TensorRef], tuple[LeftOut, ...]]:
+    """The tensors of a module's state dict, and those that cannot be read; its extra state is no tensor."""
     import torch
 
-    if isinstance(value, LeftOut):
-        return value
+    tensors: dict[str, TensorRef] = {}
+    left_out: list[LeftOut] = []
+    for name, value in entries.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        found = describe_torch(name, value)
+        if isinstance(found, TensorRef):
+            tensors[name] = found
+        else:
+            left_out.append(found)
+    return tensors, tuple(left_out)
+
+
+def _read_mapping(mapping: Mapping[object, object], shown: str) -> Contents:
+    """A state dict or a checkpoint's dictionary, sorted like the same dictionary in a file."""
+    return unwrap(_tree(mapping, {}, 0), "live state dict", shown, _UNBOUNDED)
+
+
+class _LiveTensor(TensorLike):
+    """A tensor or array in memory, in the form in which checkpoints are sorted."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, found: TensorRef | LeftOut) -> None:
+        self._found = found
+
+    def resolve(self) -> TensorRef | Refused:
+        """See TensorLike."""
+        found = self._found
+        return found if isinstance(found, TensorRef) else Refused(found.shape, found.dtype, found.reason, found.lost)
+
+
+def _tree(value: object, seen: dict[int, object], depth: int) -> object:
+    """`value` with plain containers, and every tensor described; cycles stay cycles."""
+    import torch
+
     if isinstance(value, torch.Tensor):
-        return describe_torch(name, value)
+        return _LiveTensor(describe_torch("", value))
     if isinstance(value, np.ndarray):
-        return describe_numpy(name, value)
-    return None
+        return _LiveTensor(describe_numpy("", value))
+    if isinstance(value, torch.nn.Module):
+        value = value.state_dict()
+    if not isinstance(value, (Mapping, list, tuple)) or depth > MAX_DEPTH:
+        return value
+    if id(value) in seen:
+        return seen[id(value)]
+    if isinstance(value, Mapping):
+        plain: dict[object, object] = {}
+        seen[id(value)] = plain
+        plain.update((key, _tree(inner, seen, depth + 1)) for key, inner in value.items())
+        return plain
+    listed: list[object] = []
+    seen[id(value)] = listed
+    listed.extend(_tree(inner, seen, depth + 1) for inner in value)
+    return listed

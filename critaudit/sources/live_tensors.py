@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ _QUANTISED = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}
 class TorchStorage:
     """The memory of a PyTorch tensor on any device; reading copies exactly the bytes asked for to the CPU."""
 
-    storage: torch.UntypedStorage
+    storage: torch.UntypedStorage = field(repr=False)
 
     @property
     def key(self) -> Hashable:
