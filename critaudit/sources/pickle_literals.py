@@ -112,7 +112,8 @@ def _binfloat(m: PickleMachine) -> None:
 
 @opcode(b"X")
 def _binunicode(m: PickleMachine) -> None:
-    count = m.unpack(_U4)
+    (count,) = _U4.unpack_from(m.window, m.at)
+    m.at += 4
     m.budget.memory -= 60 + count
     m.stack.append(m.take(count).decode("utf-8", "surrogatepass"))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from critaudit.sources.pickle_machine import PickleMachine
 
 _U2, _U4, _U8 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
+_read_u4 = _U4.unpack_from
 _MAX_PROTOCOL = 5
 _BATCH = 4096
 
@@ -197,12 +198,16 @@ def _recall(m: PickleMachine, index: int) -> None:
 
 @opcode(b"h")
 def _binget(m: PickleMachine) -> None:
-    _recall(m, m.byte())
+    index = m.window[m.at]
+    m.at += 1
+    _recall(m, index)
 
 
 @opcode(b"j")
 def _long_binget(m: PickleMachine) -> None:
-    _recall(m, m.unpack(_U4))
+    (index,) = _read_u4(m.window, m.at)
+    m.at += 4
+    _recall(m, index)
 
 
 @opcode(b"g")
@@ -218,7 +223,9 @@ def _binput(m: PickleMachine) -> None:
 
 @opcode(b"r")
 def _long_binput(m: PickleMachine) -> None:
-    m.memo[m.unpack(_U4)] = m.stack[-1]
+    (index,) = _read_u4(m.window, m.at)
+    m.at += 4
+    m.memo[index] = m.stack[-1]
 
 
 @opcode(b"p")

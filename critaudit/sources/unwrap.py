@@ -29,6 +29,7 @@ _ROLES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"scaler|^amp$"), "state of the loss scaling"),
     (re.compile(r"^(callbacks?|loops?|logs?|metrics?|history|losses|results?|best_\w*score\w*)$"), "training records"),
 )
+_OTHER_LIBRARIES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost", "pandas", "statsmodels", "keras", "joblib"})
 _AVERAGED = re.compile(r"(^|_)ema(_|$)|^averaged|^shadow|^swa(_|$)|^teacher$")
 _ARTEFACTS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _LISTED = 100  # tensors of one kind that are listed one by one
@@ -36,6 +37,7 @@ _MAX_PROBLEMS = 20
 # Views and expanded tensors may claim more bytes than the file has, but only so many more.
 _FREE_BYTES = 128 * 2**20
 _BYTES_RATIO = 4
+_COPY = "an averaged copy (EMA) of the weights; the model itself is audited"
 _TOO_MANY = "the tensors claim far more elements than the file holds"
 
 
@@ -48,13 +50,21 @@ class _Outcome:
     left_out: list[LeftOut] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    uses: Counter[str] = field(default_factory=Counter)
+
+    def free(self, name: str) -> str:
+        """`name`, numbered where the file uses it again (the keys 0 and "0")."""
+        self.uses[name] += 1
+        return name if self.uses[name] == 1 else self.free(f"{name}#{self.uses[name]}")
 
 
 def unwrap(root: object, format_name: str, label: str, size: int, problems: Iterable[str] = ()) -> Contents:
     """The model in the object tree `root` of a file of `size` bytes.
 
-    Raises NotAModelError where the tree holds no tensor at all.
+    Raises NotAModelError where the tree holds no tensor at all, or belongs to a library for other models.
     """
+    if isinstance(root, Inert) and root.name.partition(".")[0] in _OTHER_LIBRARIES:
+        raise NotAModelError(f"{label}: {_what(root)}, which is no neural network of PyTorch; expected a state dict")
     names = NameBudget(label)
     tree_problems: list[str] = []
     groups = find_groups(root, names, tree_problems)
@@ -99,7 +109,7 @@ def _reasons(groups: list[Group]) -> list[str | None]:
     averaged = [at for at in model if any(_AVERAGED.search(part.lower()) for part in groups[at].path)]
     if averaged and len(averaged) < len(model):
         for at in averaged:
-            reasons[at] = "an averaged copy (EMA) of the weights; the model itself is audited"
+            reasons[at] = _COPY
     return reasons
 
 
@@ -128,22 +138,21 @@ def _prefixes(groups: list[Group]) -> list[str]:
 def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Outcome) -> int:
     """Resolve a model group's tensors into the outcome; what remains of `budget` bytes."""
     new_names = _stripped(list(group.tensors), lightning)
+    copies = {name for name in new_names if name.startswith(("model_ema.", "ema_model."))}
+    if len(copies) == len(new_names):
+        copies = set()
     counted = set()
     for (old, tensor), stripped in zip(group.tensors.items(), new_names, strict=True):
-        name = _free(prefix + stripped, outcome.tensors)
-        found = tensor.resolve()
-        if stripped.startswith(("model_ema.", "ema_model.")) and not all(
-            new.startswith(("model_ema.", "ema_model.")) for new in new_names
-        ):
-            _leave_out({name: tensor}, "an averaged copy (EMA) of the weights; the model itself is audited", outcome)
+        name = outcome.free(prefix + stripped)
+        if stripped in copies:
+            _leave_out({name: tensor}, _COPY, outcome)
             continue
+        found = tensor.resolve()
         if isinstance(found, TensorRef) and found.key not in counted:
             counted.add(found.key)
             budget -= found.nbytes
             if budget < 0:
-                found = Refused(
-                    found.shape, found.dtype, "the tensors claim far more elements than the file holds", True
-                )
+                found = Refused(found.shape, found.dtype, _TOO_MANY, lost=True)
         if isinstance(found, Refused):
             _refuse(name, found, outcome)
             continue
@@ -157,16 +166,6 @@ def _refuse(name: str, refused: Refused, outcome: _Outcome) -> None:
     outcome.left_out.append(LeftOut(name, refused.shape, refused.dtype, refused.reason, refused.lost))
     if refused.lost:
         outcome.problems.append(f"{name}: {refused.reason}")
-
-
-def _free(name: str, taken: Mapping[str, object]) -> str:
-    """`name`, numbered where the file uses it twice (the keys 0 and "0")."""
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}#{number}" in taken:
-        number += 1
-    return f"{name}#{number}"
 
 
 def _stripped(names: list[str], lightning: bool) -> list[str]:
@@ -211,11 +210,13 @@ def _metadata(root: object, kept: list[Group]) -> dict[str, object]:
     if type(root) is not dict:
         return {}
     containers = frozenset(group.path[0] for group in kept if group.path)
-    found = plain_values(root, containers | {key for key in root if type(key) is str and _role((key,)) is not None})
+    values = {key: value for key, value in root.items() if not isinstance(value, TensorLike)}
+    states = {key for key in values if type(key) is str and _role((key,)) is not None}
+    found = plain_values(values, containers | states)
     settings = []
-    for key, value in root.items():
-        if type(key) is str and _role((key,)) == "optimizer state":
-            for state in value if type(value) is list else [value]:
+    for key in values:
+        if key in states and _role((key,)) == "optimizer state":
+            for state in root[key] if type(root[key]) is list else [root[key]]:
                 settings.extend(optimizer_settings(state))
     if settings:
         found["param_groups"] = settings
