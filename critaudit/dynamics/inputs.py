@@ -228,13 +228,17 @@ def _cropped(picture: Image.Image, size: tuple[int, int], preprocessing: Preproc
         share = max(height / picture.height, width / picture.width)
         target = (round(picture.width * share), round(picture.height * share))
     resized = picture.resize((max(target[0], 1), max(target[1], 1)), resampling)
-    left = round((resized.width - size[1]) / 2)
-    top = round((resized.height - size[0]) / 2)
+    left, top = _offset(resized.width - size[1]), _offset(resized.height - size[0])
     if left >= 0 and top >= 0:
         return resized.crop((left, top, left + size[1], top + size[0]))
     canvas = Image.new(resized.mode, (size[1], size[0]), fill if len(fill) > 1 else fill[0])
     canvas.paste(resized, (-left, -top))
     return canvas
+
+
+def _offset(surplus: int) -> int:
+    """Where the crop starts; negative where the picture is too small. torchvision rounds the two cases differently."""
+    return round(surplus / 2) if surplus >= 0 else -(-surplus // 2)
 
 
 def _normalised(values: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:

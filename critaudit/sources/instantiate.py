@@ -93,7 +93,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, TensorRef], *, option
                 raise SourceError(f"the network needs {name}, which the source does not have")
             if tuple(target.shape) != reference.shape:
                 raise SourceError(
-                    f"{name} has shape {tuple(target.shape)} in the network, {reference.shape} in the source"
+                    f"{name}: the network wants shape {tuple(target.shape)}, the source has {reference.shape}"
                 )
             array = np.require(reference.read(), requirements=["W"])
             target.copy_(torch.from_numpy(array))
