@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 _CHUNK = 1 << 17
 _SHIFT = 15  # a float32 loses its lowest 15 bits: sign, exponent and 8 bits of the significand remain
 _SAMPLE = 4096
+_MANY_LEVELS = 512
 _FEW = 1 << 14  # up to here every value is kept as it is
 
 
@@ -41,7 +42,8 @@ class Bins:
     def quantiles(self, levels: tuple[float, ...]) -> Array:
         """Quantiles of the binned entries, interpolated between points."""
         cumulative = np.cumsum(self.counts) - self.counts / 2
-        return np.interp(np.asarray(levels) * self.n, cumulative, self.points)
+        values: Array = np.interp(np.asarray(levels) * self.n, cumulative, self.points)
+        return values
 
 
 def bin_values(values: NDArray[np.generic]) -> Bins:
@@ -61,14 +63,17 @@ def bin_values(values: NDArray[np.generic]) -> Bins:
     if flat.size <= _FEW:
         points, counts = np.unique(flat.astype(np.float64), return_counts=True)
         return _summarise(points, counts, lossless=True)
+    levels = _count_levels(flat)
+    if levels is not None:
+        return levels
     if flat.dtype == np.float32:
         bits = flat.view(np.uint32)
         if not (bits[:: max(1, flat.size // _SAMPLE)] & np.uint32(0xFFFF)).any():
-            counts = _count_upper_half(bits)
-            if counts is not None:
+            upper = _count_upper_half(bits)
+            if upper is not None:
                 codes = (np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)).view(np.float32)
                 with np.errstate(invalid="ignore"):  # signalling NaN among the codes
-                    return _summarise(codes.astype(np.float64), counts, lossless=True)
+                    return _summarise(codes.astype(np.float64), upper, lossless=True)
     return _floats(flat)
 
 
@@ -117,6 +122,21 @@ def _count_upper_half(bits: NDArray[np.uint32]) -> NDArray[np.int64] | None:
     return counts
 
 
+def _count_levels(flat: NDArray[np.generic]) -> Bins | None:
+    """Counts of each level of a dequantised array, or None where it takes more than the few levels of its sample."""
+    levels = np.unique(flat[:: max(1, flat.size // _SAMPLE)])
+    if levels.size > _MANY_LEVELS or not np.isfinite(levels).all():
+        return None
+    counts = np.zeros(levels.size + 1, dtype=np.int64)
+    for start in range(0, flat.size, _CHUNK):
+        chunk = flat[start : start + _CHUNK]
+        codes = np.searchsorted(levels, chunk)
+        if not np.array_equal(levels[np.minimum(codes, levels.size - 1)], chunk):
+            return None
+        counts += np.bincount(codes, minlength=counts.size)
+    return _summarise(levels.astype(np.float64), counts[:-1], lossless=True)
+
+
 def _floats(flat: NDArray[np.generic]) -> Bins:
     """Bin by the leading bits of the float32 of each value's distance from a provisional median."""
     centre, exponent = _provisional_centre(flat)
@@ -143,27 +163,27 @@ def _provisional_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
 def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins:
     counts = np.zeros(1 << (32 - _SHIFT), dtype=np.int64)
     plain = flat.dtype == np.float32 and exponent == 0
-    middle = np.float32(centre) if plain else centre
+    middle = float(np.float32(centre)) if plain else centre
     zeros = 0
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, flat.size, _CHUNK):
             chunk = flat[start : start + _CHUNK]
             zeros += chunk.size - int(np.count_nonzero(chunk != 0))
             if plain:
-                distance = chunk - middle
+                distance = np.subtract(chunk, middle, dtype=np.float32)
             else:
                 distance = np.ldexp(chunk.astype(np.float64) - middle, exponent).astype(np.float32)
             codes = distance.view(np.uint32)
             np.right_shift(codes, np.uint32(_SHIFT), out=codes)
             counts += np.bincount(codes, minlength=counts.size)
-        at_zero = np.ldexp(np.float64(0.0) - np.float64(middle), exponent).astype(np.float32)
+        at_zero = np.ldexp(np.float64(-middle), exponent).astype(np.float32)
     counts[int(at_zero.view(np.uint32)) >> _SHIFT] -= zeros
     used = np.flatnonzero(counts)
     # The middle of each bin; infinities and NaN keep their non-finite code.
     low = (used.astype(np.uint32) << np.uint32(_SHIFT)).view(np.float32).astype(np.float64)
     high = ((used.astype(np.uint32) << np.uint32(_SHIFT)) | np.uint32((1 << _SHIFT) - 1)).view(np.float32)
     with np.errstate(invalid="ignore"):
-        points = np.where(np.isfinite(low), np.ldexp((low + high) / 2, -exponent) + np.float64(middle), np.inf)
+        points = np.where(np.isfinite(low), np.ldexp((low + high) / 2, -exponent) + middle, np.inf)
     return _summarise(points, counts[used], lossless=False, zeros=zeros)
 
 
@@ -176,12 +196,27 @@ def _summarise(points: Array, counts: NDArray[np.int64], *, lossless: bool, zero
     keep = finite
     if zeros is None:
         zeros = int(weights[points == 0].sum())
-        keep = finite & (points != 0)
+        if lossless and points.size <= _MANY_LEVELS and _ordinary(points, weights):
+            zeros = 0
+        else:
+            keep = finite & (points != 0)
     order = np.argsort(points[keep], kind="stable")
-    points, weights = points[keep][order], weights[keep][order].astype(np.float64)
-    total = int(weights.sum())
-    bins = Bins(points, weights, total, zeros, non_finite, lossless, 0.0, 0.0)
+    points = points[keep][order]
+    numbers: Array = weights[keep][order].astype(np.float64)
+    total = int(numbers.sum())
+    bins = Bins(points, numbers, total, zeros, non_finite, lossless, 0.0, 0.0)
     if total == 0:
         return bins
     low, middle, high = (float(value) for value in bins.quantiles((0.25, 0.5, 0.75)))
-    return Bins(points, weights, total, zeros, non_finite, lossless, middle, (high - low) / 2)
+    return Bins(points, numbers, total, zeros, non_finite, lossless, middle, (high - low) / 2)
+
+
+def _ordinary(points: Array, weights: NDArray[np.int64]) -> bool:
+    """Whether 0 is a level of a quantised array like its neighbours, not the mark of pruned entries."""
+    order = np.argsort(points, kind="stable")
+    at = np.flatnonzero(points[order] == 0)
+    if at.size == 0 or np.median(weights) < 2:
+        return False
+    place, ordered = int(at[0]), weights[order]
+    around = [*ordered[max(0, place - 1) : place], *ordered[place + 1 : place + 2]]
+    return bool(around) and bool(ordered[place] <= 2 * max(around))

@@ -24,7 +24,8 @@ def smooth_part(y: Array, alpha: float, beta: float) -> Array:
     """Q of the decomposition at the centred points y, from the exact density."""
     density = np.exp(exact_logpdf(y - centre(alpha)[0] * beta, alpha, beta))
     gauss = np.exp(-(y**2) / 4) / np.sqrt(4 * np.pi)
-    return (density - gauss) / ((2 - alpha) * (1 + y**2) ** (-(1 + alpha) / 2))
+    smooth: Array = (density - gauss) / ((2 - alpha) * (1 + y**2) ** (-(1 + alpha) / 2))
+    return smooth
 
 
 def tile_coefficients(low: float, high: float, count_alpha: int, count_beta: int) -> Array:

@@ -37,7 +37,7 @@ _CRITICAL = (1.0, 0.9, 0.84, 0.62, 0.56, 0.02)
 
 @dataclass(frozen=True, slots=True)
 class StableFit:
-    """A stable law S_α(β, σ, μ) fitted by maximum likelihood, in Nolan's S1 form (μ); the fit itself runs in S0 (`mu_s0`).
+    """A stable law S_α(β, σ, μ) fitted by maximum likelihood, μ in Nolan's S1 form; the fit runs in S0 (`mu_s0`).
 
     Errors are from the observed information; `alpha_interval` is a 95 % profile-likelihood interval. `boundary` says
     that the Gaussian (α = 2) is not rejected at 5 %: then `alpha_interval` bounds α from below, and there are no
@@ -98,28 +98,47 @@ def fit_stable(values: NDArray[np.generic]) -> StableFit:
     """
     bins = bin_values(np.asarray(values))
     _check(bins)
+    peak = _climb(bins)
+    if peak.ratio < 1e-3:
+        return _as_gaussian(bins, peak)
+    return _record(bins, peak, boundary=peak.ratio <= _critical(bins.n))
+
+
+def gaussian_likelihood_ratio(values: NDArray[np.generic]) -> float:
+    """Twice the log-likelihood ratio of the stable fit against the Gaussian fit (0 where α̂ = 2); for calibration.
+
+    Raises CritauditError as `fit_stable` does.
+    """
+    bins = bin_values(np.asarray(values))
+    _check(bins)
+    return max(_climb(bins).ratio, 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Peak:
+    """The maximum of the likelihood of the standardised entries, and the Gaussian beside it.
+
+    `slope` is on the coarse points at θ; `value` and `gaussian` (mean, variance, log-likelihood) are on the fine ones.
+    """
+
+    coarse: Sample
+    theta: Array
+    slope: Slope
+    value: float
+    gaussian: tuple[float, float, float]
+
+    @property
+    def ratio(self) -> float:
+        return 2 * (self.value - self.gaussian[2])
+
+
+def _climb(bins: Bins) -> _Peak:
+    """Newton on coarse points, then chord steps on fine ones."""
     coarse = _standardised(bins, _COARSE)
     theta, slope = maximise(coarse, _start(bins))
     fine = _standardised(bins, _FINE)
     theta, value = polish(fine, theta, slope)
-    gaussian = _gaussian(fine)
-    slope = maximise(coarse, theta, limit=0)[1]
-    # log-likelihoods of the standardised points, to be shifted by the scale's Jacobian
-    ratio = 2 * (value - gaussian[2])
-    jacobian = -bins.n * math.log(bins.scale)
-    boundary = ratio <= _critical(bins.n)
-    if ratio < 1e-3:
-        return _as_gaussian(bins, coarse, gaussian, jacobian)
-    errors = _errors(theta, slope, boundary=boundary)
-    return _record(
-        bins,
-        theta,
-        errors,
-        _interval(coarse, theta, slope, boundary),
-        value + jacobian,
-        gaussian[2] + jacobian,
-        boundary,
-    )
+    return _Peak(coarse, theta, maximise(coarse, theta, limit=0)[1], value, _gaussian(fine))
 
 
 def _check(bins: Bins) -> None:
@@ -142,7 +161,7 @@ def _check(bins: Bins) -> None:
     share = float(bins.counts[top]) / bins.n
     if share > 0.02 and bins.counts[top] > 20 * around.max():
         raise CritauditError(
-            f"{share:.0%} of the non-zero entries are {bins.points[top]:.6g}; a continuous law does not apply to them"
+            f"{share:.0%} of the non-zero entries are about {bins.points[top]:.4g}; a continuous law does not apply"
         )
 
 
@@ -196,61 +215,97 @@ def _errors(theta: Array, slope: Slope, *, boundary: bool) -> NDArray[np.float64
     return covariance
 
 
-def _interval(sample: Sample, theta: Array, slope: Slope, boundary: bool) -> tuple[float, float]:
+def _interval(peak: _Peak, *, boundary: bool) -> tuple[float, float]:
     """95 % profile interval of α; its upper end is 2 where the Gaussian is not rejected."""
-    information = float(slope.information[0, 0])
+    information = float(peak.slope.information[0, 0])
     step = min(1.96 / math.sqrt(information), 1.0) if information > 0 else 1.0
-    low = profile_bound(sample, theta, slope.value, +1, max(step, 1e-6))
-    high = -math.inf if boundary else profile_bound(sample, theta, slope.value, -1, max(step, 1e-6))
+    low = profile_bound(peak.coarse, peak.theta, peak.slope.value, +1, max(step, 1e-6))
+    high = -math.inf if boundary else profile_bound(peak.coarse, peak.theta, peak.slope.value, -1, max(step, 1e-6))
     return 2 - math.exp(low), 2.0 if high <= LOWEST[0] else 2 - math.exp(high)
 
 
-def _as_gaussian(bins: Bins, sample: Sample, gaussian: tuple[float, float, float], jacobian: float) -> StableFit:
+def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
     """The fit on the boundary α = 2, where the variance is 2σ²."""
-    mean, variance, loglik = gaussian
+    mean, variance, loglik = peak.gaussian
     start = np.array([math.log(1e-6), 0.0, mean, math.log(variance / 2) / 2])
-    low = profile_bound(sample, start, maximise(sample, start, limit=0)[1].value, +1, 2.0)
+    low = profile_bound(peak.coarse, start, maximise(peak.coarse, start, limit=0)[1].value, +1, 2.0)
     sigma = bins.scale * math.sqrt(variance / 2)
+    location, location_se = bins.middle + bins.scale * mean, sigma * math.sqrt(2 / bins.n)
+    loglik -= bins.n * math.log(bins.scale)
     return StableFit(
-        2.0, None, sigma, bins.middle + bins.scale * mean, None, None,
-        sigma / math.sqrt(2 * bins.n), sigma * math.sqrt(2 / bins.n), (2 - math.exp(low), 2.0),
-        loglik + jacobian, loglik + jacobian, bins.n, bins.zeros, bins.non_finite,
-        _method(bins, "at the boundary α = 2"), True,
-        bins.middle + bins.scale * mean, sigma * math.sqrt(2 / bins.n),
-    )  # fmt: skip
+        alpha=2.0,
+        beta=None,
+        sigma=sigma,
+        mu=location,
+        alpha_se=None,
+        beta_se=None,
+        sigma_se=sigma / math.sqrt(2 * bins.n),
+        mu_se=location_se,
+        alpha_interval=(2 - math.exp(low), 2.0),
+        loglik=loglik,
+        gaussian_loglik=loglik,
+        n=bins.n,
+        zeros=bins.zeros,
+        non_finite=bins.non_finite,
+        method=_method(bins, "Gaussian not rejected (α̂ = 2)"),
+        boundary=True,
+        mu_s0=location,
+        mu_s0_se=location_se,
+    )
 
 
-def _record(
-    bins: Bins,
-    theta: Array,
-    covariance: Array,
-    interval: tuple[float, float],
-    loglik: float,
-    gaussian_loglik: float,
-    boundary: bool,
-) -> StableFit:
-    """Back to the units of the data, from the centred location to S0 and S1."""
-    alpha, beta = alpha_of(theta), float(theta[1])
-    sigma = bins.scale * math.exp(theta[3])
+def _record(bins: Bins, peak: _Peak, *, boundary: bool) -> StableFit:
+    """Back to the units of the data, and from the centred location to S0 and S1."""
+    alpha, beta, sigma = alpha_of(peak.theta), float(peak.theta[1]), bins.scale * math.exp(peak.theta[3])
+    covariance = _errors(peak.theta, peak.slope, boundary=boundary)
+    errors = [_root(float(entry)) for entry in np.diag(covariance)]
+    (mu_s0, mu_s0_se), (mu, mu_se) = _locations(bins, peak.theta, covariance)
+    jacobian = -bins.n * math.log(bins.scale)
+    return StableFit(
+        alpha=alpha,
+        beta=None if boundary else beta,
+        sigma=sigma,
+        mu=mu,
+        alpha_se=errors[0],
+        beta_se=errors[1],
+        sigma_se=None if errors[3] is None else sigma * errors[3],
+        mu_se=mu_se,
+        alpha_interval=_interval(peak, boundary=boundary),
+        loglik=peak.value + jacobian,
+        gaussian_loglik=peak.gaussian[2] + jacobian,
+        n=bins.n,
+        zeros=bins.zeros,
+        non_finite=bins.non_finite,
+        method=_method(bins, "; ".join(_notes(peak.theta, boundary=boundary))),
+        boundary=boundary,
+        mu_s0=mu_s0,
+        mu_s0_se=mu_s0_se,
+    )
+
+
+def _locations(bins: Bins, theta: Array, covariance: Array) -> list[tuple[float, float | None]]:
+    """Location and its error in the S0 and in the S1 form, by the delta method from (α, β, ν/σ, log σ)."""
+    alpha, beta, sigma = alpha_of(theta), float(theta[1]), bins.scale * math.exp(theta[3])
     middle = bins.middle + bins.scale * float(theta[2])
     shift, shift_slope = centre(alpha)
     tangent = math.tan(math.pi * alpha / 2) if alpha != 1 else -2 / math.pi * math.log(sigma)
     tangent_slope = math.pi / 2 * (1 + tangent**2)
-    located = []
-    for offset, offset_slope in ((shift, shift_slope), (shift - tangent, shift_slope - tangent_slope)):
-        # location = middle + σ β offset(α), by (α, β, ν/σ, log σ)
-        gradient = sigma * np.array([beta * offset_slope, offset, 1.0, beta * offset])
-        known = ~np.isnan(np.diag(covariance))
-        variance = float(gradient[known] @ covariance[np.ix_(known, known)] @ gradient[known]) if known[2] else math.nan
-        located.append((middle + sigma * beta * offset, _root(variance)))
-    errors = [_root(float(entry)) for entry in np.diag(covariance)]
-    (mu_s0, mu_s0_se), (mu, mu_se) = located
-    note = "Gaussian not rejected" if boundary else ""
-    return StableFit(
-        alpha, None if boundary else beta, sigma, mu, errors[0], errors[1],
-        None if errors[3] is None else sigma * errors[3], mu_se, interval,
-        loglik, gaussian_loglik, bins.n, bins.zeros, bins.non_finite, _method(bins, note), boundary, mu_s0, mu_s0_se,
-    )  # fmt: skip
+    known = ~np.isnan(np.diag(covariance))
+    located: list[tuple[float, float | None]] = []
+    for offset, by_alpha in ((shift, shift_slope), (shift - tangent, shift_slope - tangent_slope)):
+        gradient = sigma * np.array([beta * by_alpha, offset, 1.0, beta * offset])[known]
+        error = _root(float(gradient @ covariance[np.ix_(known, known)] @ gradient)) if known[2] else None
+        located.append((middle + sigma * beta * offset, error))
+    return located
+
+
+def _notes(theta: Array, *, boundary: bool) -> list[str]:
+    notes = ["Gaussian not rejected"] if boundary else []
+    if not boundary and abs(theta[1]) == 1:
+        notes.append("β is at the end of its range")
+    if theta[0] >= HIGHEST[0]:
+        notes.append("α is at the lower end of its range, 0.5")
+    return notes
 
 
 def _root(variance: float) -> float | None:
@@ -258,8 +313,8 @@ def _root(variance: float) -> float | None:
 
 
 def _method(bins: Bins, note: str) -> str:
-    how = "on every value" if bins.lossless else "on log-spaced bins"
-    text = f"stable law (S0 inside, location as S1) by maximum likelihood {how}"
+    how = f"on {bins.points.size} distinct values" if bins.lossless else "on log-spaced bins"
+    text = f"stable law (fitted as S0, location as S1) by maximum likelihood {how}"
     return f"{text}; {note}" if note else text
 
 

@@ -109,7 +109,8 @@ def _skew(log_z: NDArray[np.complex128], alpha: float) -> NDArray[np.complex128]
     distance = alpha - 1.0
     if abs(distance) < 1e-12:
         return 2 / math.pi * log_z
-    return np.expm1(distance * log_z) / math.tan(math.pi * distance / 2)
+    skew: NDArray[np.complex128] = np.expm1(distance * log_z) / math.tan(math.pi * distance / 2)
+    return skew
 
 
 def _contour(x: Array, alpha: float, beta: float, density: bool) -> Array:
@@ -152,7 +153,7 @@ def _imaginary_axis(s: Array, x: Array, alpha: float, beta: float) -> tuple[Arra
 
 
 def _turning_point(x: Array, alpha: float, beta: float) -> tuple[Array, Array]:
-    """Depth S where the contour leaves the axis (near the saddle, before the tail integrand oscillates), and Re E(−iS)."""
+    """Depth S where the contour leaves the axis (near the saddle, before the tail oscillates), and Re E(−iS)."""
     growth = (1 + beta) * math.sin(math.pi * (2 - alpha) / 2)
     deepest = min(2500.0, (3 * math.pi / growth) ** (1 / alpha)) if growth > 1e-12 else 2500.0
     grid = np.geomspace(0.02, deepest, 500)
@@ -207,7 +208,8 @@ def _parallel(x: Array, depth: Array, level: Array, alpha: float, beta: float, d
     integrand = np.exp(_exponent(z, x[:, None], alpha, beta) - level[:, None]) * slope
     if not density:
         integrand = integrand / (1j * z)
-    return integrand.real @ weights / math.pi
+    integral: Array = integrand.real @ weights / math.pi
+    return integral
 
 
 def _panels(count: int, length: float) -> tuple[Array, Array]:
@@ -286,4 +288,5 @@ def _solve(function: Callable[[Array], Array], target: float, shape: tuple[int, 
         above = function(middle) > target
         high = np.where(above, middle, high)
         low = np.where(above, low, middle)
-    return (low + high) / 2
+    root: Array = (low + high) / 2
+    return root

@@ -40,4 +40,5 @@ def lower_tail(x: Array, alpha: float, beta: float) -> Array:
     value[below] = first * (np.abs(y[below]) / -end) ** -alpha
     upper_end = max(0.0, 1.0 - float(cumulative[-1]))
     value[above] = 1.0 - upper_end * (y[above] / -end) ** -alpha
-    return np.clip(value, 0.0, 1.0)
+    probability: Array = np.clip(value, 0.0, 1.0)
+    return probability

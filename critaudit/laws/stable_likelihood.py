@@ -91,7 +91,7 @@ def slope(sample: Sample, theta: Array) -> Slope:
 
 
 def maximise(
-    sample: Sample, theta: Array, *, fixed_alpha: bool = False, tolerance: float = 1e-7, limit: int = 80
+    sample: Sample, theta: Array, *, fixed_alpha: bool = False, tolerance: float = 1e-5, limit: int = 80
 ) -> tuple[Array, Slope]:
     """Climb from θ to the maximum within the bounds; α stays where `fixed_alpha`.
 
@@ -137,8 +137,8 @@ def newton_step(here: Slope, free: NDArray[np.bool_], damping: float = 0.0) -> t
 def move(theta: Array, step: Array) -> Array:
     """θ after a step, shortened where it is too bold, within the bounds."""
     share = min(1.0, float(np.min(_LONGEST_STEP / np.maximum(np.abs(step), 1e-300))))
-    moved = theta + share * step * np.array([1.0, 1.0, math.exp(theta[3]), 1.0])
-    return np.clip(moved, LOWEST, HIGHEST)
+    moved: Array = theta + share * step * np.array([1.0, 1.0, math.exp(theta[3]), 1.0])
+    return np.minimum(np.maximum(moved, LOWEST), HIGHEST)
 
 
 def _free(theta: Array, gradient: Array, fixed_alpha: bool) -> NDArray[np.bool_]:

@@ -153,7 +153,8 @@ def _pieces(alpha: float, beta: float, order: int) -> Array:
         row[:2], row[-3:] = row[2], row[-4]
     windows = np.lib.stride_tricks.sliding_window_view(padded, padded.shape[1] - 5, axis=1)
     reached = np.ascontiguousarray(windows.transpose(1, 0, 2)).reshape(6, -1)
-    return (_QUINTIC @ reached).reshape(6, len(padded), -1)
+    pieces: Array = (_QUINTIC @ reached).reshape(6, len(padded), -1)
+    return pieces
 
 
 def _chebyshev(x: float, count: int, order: int, scale: float) -> Array:
@@ -217,7 +218,7 @@ def _assemble(y: Array, alpha: float, pieces: Array, t: Array, order: int) -> Je
 
 
 def _horner(pieces: Array, t: Array) -> Array:
-    total = pieces[5] * t
+    total: Array = pieces[5] * t
     for power in (4, 3, 2, 1):
         total += pieces[power]
         total *= t
@@ -226,7 +227,7 @@ def _horner(pieces: Array, t: Array) -> Array:
 
 
 def _horner_slope(pieces: Array, t: Array) -> Array:
-    total = 5 * pieces[5] * t
+    total: Array = 5 * pieces[5] * t
     for power in (4, 3, 2):
         total += power * pieces[power]
         total *= t
@@ -235,4 +236,5 @@ def _horner_slope(pieces: Array, t: Array) -> Array:
 
 
 def _horner_bend(pieces: Array, t: Array) -> Array:
-    return 2 * pieces[2] + t * (6 * pieces[3] + t * (12 * pieces[4] + t * 20 * pieces[5]))
+    bend: Array = 2 * pieces[2] + t * (6 * pieces[3] + t * (12 * pieces[4] + t * 20 * pieces[5]))
+    return bend
