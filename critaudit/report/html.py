@@ -112,10 +112,10 @@ def _guides(report: Report) -> list[tuple[str, str | None]]:
 def _figures(report: Report) -> list[dict[str, Any]]:
     """Every figure without its template, which the page holds once; the title is the page's heading."""
     drawn = []
-    for name, figure in report.figures.items():
-        plain = figure.to_plotly_json()
-        layout = {key: part for key, part in plain["layout"].items() if key not in ("template", "title", "meta")}
-        drawn.append({"name": name, "data": plain["data"], "layout": layout, **plain["layout"]["meta"]})
+    for name in report.figures:
+        spec = report.figures.spec(name)
+        layout = {key: part for key, part in spec["layout"].items() if key not in ("title", "meta")}
+        drawn.append({"name": name, "data": spec["data"], "layout": layout, **spec["layout"]["meta"]})
     return drawn
 
 

@@ -179,9 +179,9 @@ def test_given_a_thousand_layers_and_ten_thousand_tensors_then_the_page_stays_sm
     report = small_report(1000, tensors=10_000)
     page = html.render(report)
 
-    found = elements(page[: page.index('<script type="application/json"')])
-    assert sum((held.get("id") or "").startswith("layer-b") for _, held in found) == 1000
-    assert sum(name == "tr" for name, _ in found) < 30_000
+    content = page[: page.index('<script type="application/json"')]
+    assert content.count('id="layer-b') == 1000
+    assert content.count("<tr") < 30_000
     assert len(page) - len(html._plotly()) < 12_000_000
 
 

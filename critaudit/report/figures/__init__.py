@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from critaudit.report.figures import planes, profiles
-from critaudit.report.figures.points import count_with
+from critaudit.report.figures.coverage import coverage_by_kind
+from critaudit.report.figures.planes import alpha_g_plane, j0_j_plane
+from critaudit.report.figures.points import can_draw
+from critaudit.report.figures.profiles import alpha_by_depth, chi1_by_depth, spectrum_by_depth, strength_by_depth
+from critaudit.report.figures.style import Spec, template
 from critaudit.report.record import Report
 
 if TYPE_CHECKING:
@@ -16,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure that can be drawn where some layer holds all of `requires`."""
+    """A figure that can be drawn where some layer holds all of `requires`; where there are tensors if it names none."""
 
     requires: tuple[str, ...]
-    draw: Callable[[Report], Figure]
+    draw: Callable[[Report], Spec]
 
 
 _DRAWINGS: dict[str, Drawing] = {
-    "coverage_by_kind": Drawing((), profiles.coverage_by_kind),
-    "alpha_by_depth": Drawing(("entries.alpha",), profiles.alpha_by_depth),
-    "alpha_g_plane": Drawing(("entries.alpha", "entries.g_forward"), planes.alpha_g_plane),
-    "spectrum_by_depth": Drawing(("spectrum.norm", "spectrum.stable_rank"), profiles.spectrum_by_depth),
-    "chi1_by_depth": Drawing(("edge.chi1",), profiles.chi1_by_depth),
-    "j0_j_plane": Drawing(("edge.j0", "edge.j"), planes.j0_j_plane),
-    "strength_by_depth": Drawing(("signal.strength",), profiles.strength_by_depth),
+    "coverage_by_kind": Drawing((), coverage_by_kind),
+    "alpha_by_depth": Drawing(("entries.alpha",), alpha_by_depth),
+    "alpha_g_plane": Drawing(("entries.alpha", "entries.g_forward"), alpha_g_plane),
+    "spectrum_by_depth": Drawing(("spectrum.norm", "spectrum.stable_rank"), spectrum_by_depth),
+    "chi1_by_depth": Drawing(("edge.chi1",), chi1_by_depth),
+    "j0_j_plane": Drawing(("edge.j0", "edge.j"), j0_j_plane),
+    "strength_by_depth": Drawing(("signal.strength",), strength_by_depth),
 }
 
 
@@ -43,16 +46,23 @@ class Figures(Mapping[str, "Figure"]):
     def __init__(self, report: Report) -> None:
         self._report = report
 
-    def __getitem__(self, name: str) -> Figure:
+    def spec(self, name: str) -> Spec:
+        """The figure as plain data, without a template; loads no plotly. Raises KeyError for one that is not there."""
         if name not in self:
             raise KeyError(f"{name}: this report has {', '.join(self) or 'no figures'}")
         return _DRAWINGS[name].draw(self._report)
+
+    def __getitem__(self, name: str) -> Figure:
+        from plotly.graph_objects import Figure
+
+        spec = self.spec(name)
+        return Figure(data=spec["data"], layout=spec["layout"] | {"template": template(dark=False)})
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str) or name not in _DRAWINGS:
             return False
         requires = _DRAWINGS[name].requires
-        return count_with(self._report, *requires) > 0 if requires else bool(self._report.coverage.tensors)
+        return can_draw(self._report, *requires) if requires else bool(self._report.coverage.tensors)
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in _DRAWINGS if name in self)
@@ -61,4 +71,4 @@ class Figures(Mapping[str, "Figure"]):
         return sum(1 for _ in self)
 
 
-__all__ = ["Figures"]
+__all__ = ["Figures", "Spec"]
