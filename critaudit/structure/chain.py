@@ -17,6 +17,7 @@ _NUMBER = re.compile(r"(\d{1,9})")
 _WINDOW = 6
 # Beyond this many layers back nothing is looked for: the work stays linear in the number of layers.
 _FAR = 64
+_NAMED = "by its name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,10 @@ class _Before:
         if not squeezes:
             self._recent = [*self._recent[1 - _WINDOW :], outputs]
 
+    @property
+    def _last(self) -> int:
+        return self._outputs[-1] if self._outputs else 0
+
     def groups(self, link: Link) -> tuple[int, str | None]:
         """Groups of an ordinary convolution, from what the layers before it put out."""
         channels, per_group = link.shape[0], link.shape[1]
@@ -134,7 +139,10 @@ class _Before:
             return 1, None
         if per_group == 1:
             ground = self._depthwise(link, grey=self._grey)
-            return (channels, f"depthwise assumed: {ground}") if ground else (1, None)
+            # A depthwise layer may widen: twice the channels that the very last layer put out, seen nowhere before.
+            widens = ground == _NAMED and channels == 2 * self._last and channels not in self._recent
+            groups = self._last if widens else channels
+            return (groups, f"depthwise assumed: {ground}") if ground else (1, None)
         source = self._source(per_group)
         if source is None or source <= per_group or source % per_group or channels % (source // per_group):
             return 1, None
@@ -149,11 +157,11 @@ class _Before:
         """On what ground a convolution of one input channel per output is depthwise; empty where it is ordinary."""
         channels = link.shape[0]
         if says_depthwise(place(link.name)):
-            return "by its name"
+            return _NAMED
         source = self._source(1)
         if source is None or source == 1:
             return ""
-        if self._outputs[-1] == channels:
+        if self._last == channels:
             return "it keeps the channels of the layer before"
         if says_stem(link.name):
             return ""
