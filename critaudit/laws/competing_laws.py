@@ -1,0 +1,141 @@
+"""Other laws that could have made a tail, and likelihood-ratio tests between them and a power law."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import erfc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array = NDArray[np.float64]
+
+LEVEL = 0.1
+_LAWS = ("exponential", "lognormal", "stretched_exponential")
+_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A power law against `law` on the same tail (Vuong 1989; Clauset 2009, Appendix C).
+
+    `log_ratio` is the sum of log-likelihood differences, positive where the power law is the better; `z` the same in
+    units of its standard deviation; `p` the probability of so large a |log_ratio| if both were equally far from the
+    truth. A truncated power law contains the power law, so there `p` is that of a χ² test and `log_ratio` is never
+    positive.
+    """
+
+    law: str
+    log_ratio: float
+    z: float
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """`power_law`, the name of the other law, or `undecided` where p exceeds 0.1."""
+        if self.p > LEVEL:
+            return "undecided"
+        return "power_law" if self.log_ratio > 0.0 else self.law
+
+
+def compare_laws(tail: Array, xmin: float, exponent: float) -> tuple[Comparison, ...]:
+    """Tests of a power law from `xmin` against four laws fitted to the same values, all ≥ xmin.
+
+    Exponential, lognormal and stretched exponential are fitted by the `powerlaw` package; the power law with an
+    exponential cut-off here, because the package takes seconds for it. Its p is that of χ² with one degree of freedom,
+    which is cautious at the boundary of no cut-off. A law whose fit fails is left out.
+    """
+    import powerlaw
+
+    ours = math.log((exponent - 1.0) / xmin) - exponent * np.log(tail / xmin)
+    found = []
+    with warnings.catch_warnings():
+        # The package warns of its own deprecations and of boundaries that it meets while searching.
+        warnings.simplefilter("ignore")
+        fit = powerlaw.Fit(tail, xmin=xmin, verbose=False)
+        for law in _LAWS:
+            try:
+                theirs = np.asarray(getattr(fit, law).loglikelihoods(tail), dtype=np.float64)
+            except (ValueError, ArithmeticError, RuntimeError):
+                continue
+            if np.all(np.isfinite(theirs)):
+                found.append(_vuong(law, ours - theirs))
+    gain = cutoff_gain(np.log(tail / xmin), exponent)
+    found.append(Comparison("truncated_power_law", -gain, -math.sqrt(2.0 * gain), float(erfc(math.sqrt(gain)))))
+    return tuple(found)
+
+
+def preferred_law(comparisons: Sequence[Comparison]) -> str:
+    """The law that the tests leave standing: what beats the power law most, the power law if it beats all, or none."""
+    if not comparisons:
+        return "undetermined"
+    better = [test for test in comparisons if test.verdict == test.law]
+    if better:
+        # One parameter more must gain one unit of log-likelihood (Akaike 1974); only the exponential has fewer.
+        return min(better, key=lambda test: test.log_ratio - (test.law == "exponential")).law
+    rivals = [test for test in comparisons if test.law != "truncated_power_law"]
+    return "power_law" if rivals and all(test.verdict == "power_law" for test in rivals) else "undetermined"
+
+
+def cutoff_gain(tail: Array, exponent: float) -> float:
+    """Log-likelihood that p ∝ x^−a e^{−x/c} gains over the pure power law on t = ln(x/xmin) ≥ 0; at least 0.
+
+    An exponential family in (t, e^t): the likelihood is concave, and its gradient a difference of means.
+    """
+    mean = float(tail.mean())
+    mean_grown = float(np.exp(np.minimum(tail, 700.0)).mean())
+
+    def negative(parameters: Array) -> tuple[float, Array]:
+        rate, strength = float(parameters[0]), float(parameters[1]) / mean_grown
+        log_norm, expected, expected_grown = _cutoff_law(rate, strength)
+        value = rate * mean + strength * mean_grown + log_norm
+        return value, np.array([mean - expected, 1.0 - expected_grown / mean_grown])
+
+    base = (exponent - 1.0) * mean - math.log(exponent - 1.0)
+    found = minimize(
+        negative,
+        (exponent - 1.0, 0.1),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=((-50.0, None), (1e-9, None)),
+        options={"ftol": 1e-14, "gtol": 1e-9},
+    )
+    return max(0.0, tail.size * (base - float(found.fun)))
+
+
+def _cutoff_law(rate: float, strength: float) -> tuple[float, float, float]:
+    """ln Z, E t and E e^t of the density exp(−rate·t − strength·e^t)/Z on t ≥ 0, for any rate and strength > 0."""
+    # Integrate to where the integrand is below e^{−40} of its maximum. From a maximum at 0 it falls at least as
+    # e^{−(rate + strength)t}; past a maximum inside it falls doubly exponentially.
+    peak = max(0.0, math.log(-rate / strength)) if rate < 0.0 else 0.0
+    end = peak + 1.0 + math.log1p((40.0 + 60.0 * abs(rate)) / (strength * math.exp(peak)))
+    if rate > 0.0:
+        end = min(end, 40.0 / max(rate, 1e-3))
+    if rate + strength > 0.0 and peak == 0.0:
+        end = min(end, 60.0 / (rate + strength))
+    edges = np.linspace(0.0, end, 9)
+    half = 0.5 * np.diff(edges)[:, np.newaxis]
+    t = (edges[:-1, np.newaxis] + half + half * _POINTS).ravel()
+    weights = (half * _WEIGHTS).ravel()
+    grown = np.exp(t)
+    powers = -rate * t - strength * grown
+    highest = float(powers.max())
+    weights *= np.exp(powers - highest)
+    total = float(weights.sum())
+    return highest + math.log(total), float(weights @ t) / total, float(weights @ grown) / total
+
+
+def _vuong(law: str, differences: Array) -> Comparison:
+    total = float(differences.sum())
+    spread = float(differences.std()) * math.sqrt(differences.size)
+    if spread == 0.0:
+        return Comparison(law, total, 0.0, 1.0)
+    z = total / spread
+    return Comparison(law, total, z, float(erfc(abs(z) / math.sqrt(2.0))))
