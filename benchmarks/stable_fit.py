@@ -56,10 +56,12 @@ def efficiency(replicates: int, n: int = 10_000) -> None:
         rng = np.random.default_rng([2203, index])
         fits = [fit_stable(draw(rng, alpha, 0.0, n).astype(np.float32)) for _ in range(replicates)]
         errors = np.array([fit.alpha - alpha for fit in fits])
-        bound = cramer_rao(alpha) / math.sqrt(n)
+        root_n_bound = cramer_rao(alpha)
+        bound = root_n_bound / math.sqrt(n)
+        efficiency = np.sqrt(np.mean(errors**2)) / bound
         covered = np.mean([fit.alpha_interval[0] <= alpha <= fit.alpha_interval[1] for fit in fits])
         print(
-            f"  alpha {alpha:4.2f}: sqrt(n)*bound {bound * math.sqrt(n):.3f}  RMSE/bound {np.sqrt(np.mean(errors**2)) / bound:.3f}"
+            f"  alpha {alpha:4.2f}: sqrt(n)*bound {root_n_bound:.3f}  RMSE/bound {efficiency:.3f}"
             f"  bias/bound {errors.mean() / bound:+.3f}  interval covers {covered:.3f}"
         )
 

@@ -134,9 +134,9 @@ class _Peak:
 
 def _climb(bins: Bins) -> _Peak:
     """Newton on coarse points, then chord steps on fine ones."""
-    coarse = _standardised(bins, _COARSE)
+    fine = _merged((bins.points - bins.middle) / bins.scale, bins.counts, _FINE)
+    coarse = _merged(fine.points, fine.weights, _COARSE)
     theta, slope = maximise(coarse, _start(bins))
-    fine = _standardised(bins, _FINE)
     theta, value = polish(fine, theta, slope)
     return _Peak(coarse, theta, maximise(coarse, theta, limit=0)[1], value, _gaussian(fine))
 
@@ -165,9 +165,9 @@ def _check(bins: Bins) -> None:
         )
 
 
-def _standardised(bins: Bins, per_unit: int) -> Sample:
-    points, counts = merge(bins, bins.middle, bins.scale / 8, per_unit)
-    return Sample((points - bins.middle) / bins.scale, counts, float(bins.n))
+def _merged(points: Array, counts: Array, per_unit: int) -> Sample:
+    points, counts = merge(points, counts, 1 / 8, per_unit)
+    return Sample(points, counts, float(counts.sum()))
 
 
 def _start(bins: Bins) -> Array:

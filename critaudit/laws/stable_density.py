@@ -104,13 +104,18 @@ def _exponent(z: NDArray[np.complex128], x: Array, alpha: float, beta: float) ->
     return -np.exp(alpha * log_z) - 1j * (beta * z * _skew(log_z, alpha) + x * z)
 
 
+def _expm1(z: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """NumPy types it for reals only."""
+    result: NDArray[np.complex128] = np.asarray(np.expm1(z), dtype=np.complex128)
+    return result
+
+
 def _skew(log_z: NDArray[np.complex128], alpha: float) -> NDArray[np.complex128]:
     """tan(πα/2)(1 − z^{α−1}), smooth through α = 1 where it is (2/π) log z."""
     distance = alpha - 1.0
     if abs(distance) < 1e-12:
         return 2 / math.pi * log_z
-    skew: NDArray[np.complex128] = np.expm1(distance * log_z) / math.tan(math.pi * distance / 2)
-    return skew
+    return _expm1(distance * log_z) / math.tan(math.pi * distance / 2)
 
 
 def _contour(x: Array, alpha: float, beta: float, density: bool) -> Array:

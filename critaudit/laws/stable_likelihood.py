@@ -138,7 +138,8 @@ def move(theta: Array, step: Array) -> Array:
     """θ after a step, shortened where it is too bold, within the bounds."""
     share = min(1.0, float(np.min(_LONGEST_STEP / np.maximum(np.abs(step), 1e-300))))
     moved: Array = theta + share * step * np.array([1.0, 1.0, math.exp(theta[3]), 1.0])
-    return np.minimum(np.maximum(moved, LOWEST), HIGHEST)
+    bounded: Array = np.minimum(np.maximum(moved, LOWEST), HIGHEST)
+    return bounded
 
 
 def _free(theta: Array, gradient: Array, fixed_alpha: bool) -> NDArray[np.bool_]:
