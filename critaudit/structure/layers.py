@@ -79,24 +79,29 @@ def _conv1d_style(known: Catalogue, weights: Mapping[str, Weight]) -> bool | Non
 def matrices_in(weight: Weight, around: Surroundings) -> list[WeightMatrix]:
     """The weight's matrices, with names not yet made printable; together they hold each of its elements once."""
     form = _form(weight, around)
-    found = packed.recurrent(weight, around.known)
-    if found is None and form.kind == "linear":
-        inputs_first = form.layout.inputs_first
-        found = packed.attention(weight, around.known, inputs_first) or packed.gated(weight, inputs_first)
-    elif found is None and form.kind == "conv" and len(weight.array.shape) > 2:
-        whole = packed.attention(weight, around.known, inputs_first=False)
-        found = whole if whole is not None and whole.note is not None else None
-        form = Form("conv", form.layout, form.note) if whole is None else Form(form.kind, form.layout, form.note)
-    if found is None:
+    packing = packed.recurrent(weight, around.known)
+    if packing is not None:
+        # The layer is known, so nothing that was guessed from the tensor's shape is worth a note.
+        form = Form(packing.kind, form.layout, packing.note)
+    elif (packing := _shared(weight, form, around.known)) is not None:
+        form = Form(packing.kind, form.layout, _join(form.note, packing.note))
+    if packing is None or not packing.pieces:
         return [_matrix(weight, weight.array, form, "", None)]
-    note = _join(form.note, found.note)
-    kind: Kind = "attention" if found.kind == "attention" else "recurrent" if found.kind == "recurrent" else form.kind
-    if not found.pieces:
-        return [_matrix(weight, weight.array, Form(kind, form.layout, note), "", None)]
     return [
-        _matrix(weight, piece.array, Form(kind, piece.layout, note), piece.label, piece.nonlinearity)
-        for piece in found.pieces
+        _matrix(weight, piece.array, Form(form.kind, piece.layout, form.note), piece.label, piece.nonlinearity)
+        for piece in packing.pieces
     ]
+
+
+def _shared(weight: Weight, form: Form, known: Catalogue) -> packed.Packing | None:
+    """Attention or gated projections that share the weight; a convolution is one only where its name says all three."""
+    if form.kind == "linear":
+        inputs_first = form.layout.inputs_first
+        return packed.attention(weight, known, inputs_first) or packed.gated(weight, inputs_first)
+    if form.kind == "conv":
+        packing = packed.attention(weight, known, inputs_first=False)
+        return packing if packing is not None and packing.note is not None else None
+    return None
 
 
 def _matrix(weight: Weight, array: Array, form: Form, label: str, nonlinearity: str | None) -> WeightMatrix:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from critaudit.model import Kind
 from critaudit.structure.arrays import Array, Layout
 from critaudit.structure.catalogue import Catalogue, Weight
 from critaudit.structure.names import Place, place
@@ -45,7 +46,7 @@ class Piece:
 class Packing:
     """What a packed tensor falls into; no pieces and a note where it must be kept whole."""
 
-    kind: str
+    kind: Kind
     pieces: tuple[Piece, ...]
     note: str | None = None
 

@@ -79,6 +79,7 @@ def test_given_onnx_recurrent_weights_then_gates_go_by_torchs_letters(
         label = gate if directions == 1 else f"{('forward', 'reverse')[direction]} {gate}"
         np.testing.assert_array_equal(found[f"w[{label}]"], expected)
     assert ledger[0].parameters == packed.size == sum(matrix.size for matrix in matrices)
+    assert {(matrix.kind, matrix.note) for matrix in matrices} == {("recurrent", None)}
 
 
 @pytest.mark.parametrize("hinted", [True, False])
