@@ -51,7 +51,7 @@ _BUFFER = _words(
     r"relative_position_(index|buckets?)|attention_bias_idxs|rel_pos_index|rp_bucket|attn_mask|attention_mask|mask",
     r"(causal|tgt|src|key_padding|logits?|bias|attn)_mask|masked_bias|keep_mask",
     r"inv_freq|freqs?_cis|freqs_(cos|sin)|(cos|sin)_cached|cos|sin|rotary_(cos|sin)|periods|bands|pos_embed_cat",
-    r"(min|max)_val|(in|out)put_(min|max)|std_(bias|scale)|scale_factor|zero_point|fake_quant_enabled|observer_enabled|eps_buffer|activation_post_process.*",
+    r"(min|max)_val|(in|out)put_(min|max)|std_(bias|scale)|scale_factor|zero_point|fake_quant_enabled|observer_enabled|\w+_buffer|activation_post_process.*",
     r"anchors?|anchor_(grid|points)|strides?|cell_anchors|priors?|prior_boxes|grid|pixel_(mean|std)|image_(mean|std)",
     r"mean|std|var|filt|blur_kernel|window|hann_window|fb|filterbank|mel_(filters|basis|fb)|dct_mat|fbank",
     r"queue|queue_ptr|center|teacher_center|cluster_size|embed_avg|ema_.*|codebook_usage|usage",
