@@ -73,6 +73,7 @@
     }
   };
   addEventListener("hashchange", openTarget);
+  addEventListener("load", openTarget); // once more: on loading, the browser moves the focus to the fragment itself
   openTarget();
   const table = byId("layer-table");
   const rows = table ? [...table.tBodies[0].rows] : [];

@@ -93,8 +93,9 @@ class Page:
 
     def press(self, key: str, code: int) -> None:
         """Press a key."""
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind, typed in (("keyDown", text), ("keyUp", {})):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send one command and return its result."""
