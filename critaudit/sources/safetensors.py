@@ -19,8 +19,8 @@ from critaudit.text import printable
 MAX_HEADER_BYTES = 100_000_000  # the official library's own cap
 # Each character takes 4 bytes in memory as soon as one of them is not Latin: such a header may be only so long.
 MAX_WIDE_HEADER_BYTES = 16_000_000
-# A tensor takes about 8 JSON values, so this is 250,000 tensors; the parsed header stays under 300 MB.
-MAX_HEADER_VALUES = 2_000_000
+# A tensor takes about 8 JSON values, so this is 60,000 tensors in one file: 50 times what the largest models have.
+MAX_HEADER_VALUES = 500_000
 MAX_METADATA_ITEMS = 200
 
 DTYPES = {

@@ -136,7 +136,7 @@ def test_given_no_safetensors_at_all_then_one_line_says_so(tmp_path: Path, conte
 
 
 def test_given_bombs_then_they_are_refused_before_they_are_parsed(tmp_path: Path) -> None:
-    for header in (b'{"a":' + b"[" * 100_000, b'{"a":[' + b"0," * 2_000_001 + b"0]}"):
+    for header in (b'{"a":' + b"[" * 100_000, b'{"a":[' + b"0," * 500_001 + b"0]}"):
         with pytest.raises(LimitExceededError):
             read_safetensors(RegularFile(write(tmp_path / "m", header)))
     (tmp_path / "m").write_bytes((2**40).to_bytes(8, "little") + b"{")
