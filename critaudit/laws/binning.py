@@ -1,7 +1,8 @@
 """A large array as a few thousand weighted points: one pass, chunk by chunk, in the stored type.
 
 Heavy tails need relative resolution, so floats are binned by the top 17 bits of float32(x − centre): 2⁸ bins per octave
-and sign (2¹⁰ up to 2²¹ entries; below 2¹⁷ every value is kept). Formats with few values (float16, bfloat16, integers of 8 and 16 bits) are counted value by value, lossless.
+and sign (2¹⁰ up to 2²¹ entries; up to 2¹⁷ every value is kept). Formats with few values (float16, bfloat16, integers of
+8 and 16 bits, dequantised levels) are counted value by value, lossless.
 Peak extra memory: the counts and one chunk, about 12 MB.
 """
 
@@ -125,27 +126,38 @@ def _count_upper_half(bits: NDArray[np.uint32]) -> NDArray[np.int64] | None:
 
 
 def _count_levels(flat: NDArray[np.generic]) -> Bins | None:
-    """Counts of each level of a dequantised array, or None where it takes more than the few levels of its sample."""
+    """Counts of each level of a dequantised array, or None where it takes many levels or has NaN."""
     levels = np.unique(flat[:: max(1, flat.size // _SAMPLE)])
-    if levels.size > _MANY_LEVELS or not np.isfinite(levels).all():
-        return None
-    counts = np.zeros(levels.size + 1, dtype=np.int64)
+    counts = np.zeros(levels.size, dtype=np.int64)
     for start in range(0, flat.size, _CHUNK):
-        chunk = flat[start : start + _CHUNK]
-        codes = np.searchsorted(levels, chunk)
-        if not np.array_equal(levels[np.minimum(codes, levels.size - 1)], chunk):
+        if levels.size > _MANY_LEVELS:
             return None
+        chunk = flat[start : start + _CHUNK]
+        codes = np.minimum(np.searchsorted(levels, chunk), levels.size - 1)
+        missing = chunk[levels[codes] != chunk]
+        if missing.size:
+            if np.isnan(missing).any():
+                return None
+            more = np.union1d(levels, missing)
+            moved = np.zeros(more.size, dtype=np.int64)
+            moved[np.searchsorted(more, levels)] = counts
+            levels, counts = more, moved
+            codes = np.searchsorted(levels, chunk)
         counts += np.bincount(codes, minlength=counts.size)
-    return _summarise(levels.astype(np.float64), counts[:-1], lossless=True)
+    return _summarise(levels.astype(np.float64), counts, lossless=True)
 
 
 def _floats(flat: NDArray[np.generic]) -> Bins:
     """Bin by the leading bits of the float32 of each value's distance from a provisional median."""
     centre, exponent = _provisional_centre(flat)
     bins = _bin_around(flat, centre, exponent)
-    # A strided sample of a periodic matrix can miss its middle: then bin again around the right one.
-    if bins.n and abs(bins.middle - centre) > 3 * bins.scale:
-        bins = _bin_around(flat, bins.middle, exponent)
+    # A strided sample of a periodic matrix can miss its middle: then bin again around the right one, step by step.
+    for _ in range(4):
+        near = abs(bins.middle - centre) <= 3 * bins.scale and bins.n > 0 and bins.counts.max() < 0.1 * bins.n
+        if bins.n == 0 or near or bins.middle == centre:
+            break
+        centre = bins.middle
+        bins = _bin_around(flat, centre, exponent)
     return bins
 
 
@@ -219,7 +231,7 @@ def _ordinary(points: Array, weights: NDArray[np.int64]) -> bool:
     """Whether 0 is a level of a quantised array like its neighbours, not the mark of pruned entries."""
     order = np.argsort(points, kind="stable")
     at = np.flatnonzero(points[order] == 0)
-    if at.size == 0 or np.median(weights) < 2:
+    if at.size == 0 or points.size < 16 or np.median(weights) < 2:
         return False
     place, ordered = int(at[0]), weights[order]
     around = [*ordered[max(0, place - 1) : place], *ordered[place + 1 : place + 2]]
