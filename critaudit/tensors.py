@@ -176,6 +176,8 @@ class TensorRef:
             raise CorruptFileError(f"unknown tensor type {self.dtype!r}")
         if len(self.shape) > 64 or any(type(n) is not int or n < 0 or n > 2**62 for n in self.shape):
             raise CorruptFileError(f"impossible tensor shape {_brief(self.shape)}")
+        if math.prod(max(n, 1) for n in self.shape) > 2**58 and self.numel == 0:
+            raise CorruptFileError(f"impossible tensor shape {_brief(self.shape)}")
         if self.stride is not None and (
             len(self.stride) != len(self.shape) or any(type(n) is not int or n < 0 for n in self.stride)
         ):

@@ -118,8 +118,8 @@ def _table(
             path = folder + directory + entry["path_name"]
             if entry.get("use_pickle"):
                 made[tensor] = _pickled(archive, path, budget, problems)
-            elif isinstance(entry.get("tensor_meta"), dict):
-                made[tensor] = _raw(archive, path, entry["tensor_meta"], big_endian)
+            else:
+                made[tensor] = _raw(archive, path, entry.get("tensor_meta"), big_endian)
         else:
             raise CorruptFileError(f"{label}: {name} describes a tensor without a place")
     return made
@@ -134,8 +134,10 @@ def _pickled(archive: ZipArchive, path: str, budget: Budget, problems: list[str]
     return root if isinstance(root, TensorLike) else None
 
 
-def _raw(archive: ZipArchive, path: str, meta: Mapping[str, object], big_endian: bool) -> TensorLike:
+def _raw(archive: ZipArchive, path: str, meta: object, big_endian: bool) -> TensorLike:
     """A tensor whose bytes are a member of the archive."""
+    if not isinstance(meta, dict):
+        return RefusedTensor(Refused((), "unknown", "the table does not describe it", lost=True))
     kind = meta.get("dtype")
     dtype = _TYPES.get(kind, f"number {kind}"[:40]) if type(kind) is int else "unknown"
     shape, stride = _sizes(meta.get("sizes")), _sizes(meta.get("strides"))

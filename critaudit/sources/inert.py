@@ -72,10 +72,12 @@ class Restorable:
 
 # A builder gets the arguments and a function that charges memory; NotImplemented means "make an inert stand-in".
 Builder: TypeAlias = Callable[[tuple[object, ...], Callable[[int], None]], object]
+# The builder for functions of PyTorch that make tensors and are not in the table.
+UNKNOWN_TENSOR = "torch._utils._rebuild_…"
 
-MAX_OPERATIONS = 20_000_000
+MAX_OPERATIONS = 16_000_000
 MAX_MEMORY = 512 * 2**20
-MAX_SECONDS = 8.0
+MAX_SECONDS = 6.0
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +103,7 @@ class Budget:
             raise LimitExceededError(f"{self.label}: its pickle has more than {MAX_OPERATIONS} operations")
         if time.thread_time() > self.deadline:
             raise LimitExceededError(
-                f"{self.label}: its pickle takes more than {MAX_SECONDS:.0f} s of computing to read"
+                f"{self.label}: reading its pickle takes more than {MAX_SECONDS:.0f} s of computing"
             )
         self.charge(0)
 

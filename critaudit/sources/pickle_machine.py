@@ -8,12 +8,15 @@ becomes an `Inert` stand-in, except for the few names in `builders`, which are f
 
 from __future__ import annotations
 
+import gc
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NoReturn
 
 from critaudit.errors import CorruptFileError
 from critaudit.sources.byte_range import ByteRange, Part, PartStorage
-from critaudit.sources.inert import Budget, Builder, Inert, Named, StoredBytes
+from critaudit.sources.inert import UNKNOWN_TENSOR, Budget, Builder, Inert, Named, StoredBytes
 from critaudit.sources.pickle_opcodes import OPCODES, StopPickle
 
 _WINDOW = 2**18
@@ -71,10 +74,24 @@ class PickleMachine:
         Raises CorruptFileError where it is malformed, LimitExceededError where it is too large.
         """
         self.stack, self.marks, self.memo = [], [], {}
+        try:
+            with _collector_paused():
+                self._run()
+        except StopPickle:
+            result = self.stack[-1] if self.stack else None
+        except (IndexError, struct.error):
+            raise CorruptFileError(self._malformed()) from None
+        except (UnicodeError, ValueError):
+            raise CorruptFileError(f"{self.label}: its pickle holds text or a number that cannot be read") from None
+        self.stack, self.marks, self.memo = [], [], {}
+        return result
+
+    def _run(self) -> NoReturn:
+        """Opcode after opcode; the budget is looked at every few thousand. StopPickle ends it."""
         charged, done, table = 0, 0, OPCODES
         try:
             while True:
-                for done in range(_BLOCK):
+                for done in range(_BLOCK):  # noqa: B007 - counted where the pickle ends
                     if self.at >= self._safe:
                         self.seek(self.position)
                     opcode = self.window[self.at]
@@ -85,13 +102,7 @@ class PickleMachine:
                 charged = len(self.memo)
         except StopPickle:
             self.budget.check(done + 1)
-        except (IndexError, struct.error):
-            raise CorruptFileError(self._malformed()) from None
-        except (UnicodeError, ValueError):
-            raise CorruptFileError(f"{self.label}: its pickle holds text or a number that cannot be read") from None
-        result = self.stack[-1] if self.stack else None
-        self.stack, self.marks, self.memo = [], [], {}
-        return result
+            raise
 
     def _malformed(self) -> str:
         if self.position >= self.source.size:
@@ -193,6 +204,8 @@ class PickleMachine:
         if not isinstance(function, Named):
             return Inert("call of an object", args)
         builder = self.builders.get(function.name)
+        if builder is None and function.name.startswith(("torch._utils._rebuild_", "torch._tensor._rebuild_")):
+            builder = self.builders.get(UNKNOWN_TENSOR)
         if builder is not None:
             built = builder(args, self.budget.charge)
             if built is not NotImplemented:
@@ -203,3 +216,15 @@ class PickleMachine:
 
 
 _MAKERS = frozenset({"copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__"})
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Objects by the million make Python look for garbage again and again, and there is none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from critaudit.sources.inert import Builder, Inert, Restorable
+from critaudit.sources.inert import UNKNOWN_TENSOR, Builder, Inert, Restorable
 from critaudit.sources.torch_tensors import (
     Refused,
     StorageHandle,
@@ -97,8 +97,10 @@ def _subclass(args: tuple[object, ...], charge: _Charge) -> object:
     """_rebuild_from_type_v2(function, type, arguments, state): the plain tensor inside."""
     if len(args) < 3 or type(args[2]) is not tuple:
         return NotImplemented
-    builder = _TENSORS.get(getattr(args[0], "name", ""))
-    return NotImplemented if builder is None or builder is _subclass else builder(args[2], charge)
+    builder = _FUNCTIONS.get(getattr(args[0], "name", ""))
+    if builder is None or builder is _subclass:
+        return Inert("a call of something that makes no tensor", args)
+    return builder(args[2], charge)
 
 
 def _sparse(args: tuple[object, ...], _: _Charge) -> object:
@@ -119,6 +121,10 @@ def _wrapper(args: tuple[object, ...], _: _Charge) -> object:
     kind, dtype, shape = (*args, None, None, None)[:3]
     name = str(getattr(kind, "name", "unknown class"))
     return _refuse(shape, element_type(dtype), f"a tensor of the class {name[:80]}, which keeps its values its own way")
+
+
+def _newer(_: tuple[object, ...], __: _Charge) -> object:
+    return _refuse((), "unknown", "a kind of tensor that this version does not know", lost=True)
 
 
 def _nested(_: tuple[object, ...], __: _Charge) -> object:
@@ -147,7 +153,7 @@ def _size(args: tuple[object, ...], charge: _Charge) -> object:
     return () if not args else NotImplemented
 
 
-_TENSORS: dict[str, Builder] = {
+_FUNCTIONS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _typed_tensor,
@@ -166,8 +172,24 @@ _TENSORS: dict[str, Builder] = {
     "torch._tensor._rebuild_from_type_v2": _subclass,
 }
 
+
+def _surely(builder: Builder) -> Builder:
+    """A tensor whose description is malformed must not vanish: it is lost, and the audit says so."""
+
+    def build(args: tuple[object, ...], charge: _Charge) -> object:
+        built = builder(args, charge)
+        if built is not NotImplemented:
+            return built
+        return _refuse((), "unknown", "the description of the tensor is malformed", lost=True)
+
+    return build
+
+
+_TENSORS: dict[str, Builder] = {name: _surely(builder) for name, builder in _FUNCTIONS.items()}
+
 TORCH_BUILDERS: dict[str, Builder] = {
     **_TENSORS,
+    UNKNOWN_TENSOR: _newer,
     "torch.nn.parameter.Parameter": _parameter,
     "torch.nn.parameter.Buffer": _parameter,
     "torch.autograd.variable.Variable": _parameter,

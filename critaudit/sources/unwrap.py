@@ -37,6 +37,7 @@ _MAX_PROBLEMS = 20
 # Views and expanded tensors may claim more bytes than the file has, but only so many more.
 _FREE_BYTES = 128 * 2**20
 _BYTES_RATIO = 4
+_ATTRIBUTE = "an attribute of the module, no parameter or buffer of its state dict"
 _COPY = "an averaged copy (EMA) of the weights; the model itself is audited"
 _TOO_MANY = "the tensors claim far more elements than the file holds"
 
@@ -54,8 +55,11 @@ class _Outcome:
 
     def free(self, name: str) -> str:
         """`name`, numbered where the file uses it again (the keys 0 and "0")."""
-        self.uses[name] += 1
-        return name if self.uses[name] == 1 else self.free(f"{name}#{self.uses[name]}")
+        while True:
+            self.uses[name] += 1
+            if self.uses[name] == 1:
+                return name
+            name = f"{name}#{self.uses[name]}"
 
 
 def unwrap(root: object, format_name: str, label: str, size: int, problems: Iterable[str] = ()) -> Contents:
@@ -81,7 +85,7 @@ def unwrap(root: object, format_name: str, label: str, size: int, problems: Iter
             budget = _keep(group, prefixes[id(group)], lightning, budget, outcome)
         else:
             _leave_out(group.named(), reason, outcome)
-        _leave_out(group.attributes, "an attribute of the module, no parameter or buffer of its state dict", outcome)
+        _leave_out(group.attributes, _ATTRIBUTE, outcome, meant=True)
     return Contents(
         format=format_name,
         tensors=outcome.tensors,
@@ -148,9 +152,10 @@ def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Out
             _leave_out({name: tensor}, _COPY, outcome)
             continue
         found = tensor.resolve()
-        if isinstance(found, TensorRef) and found.key not in counted:
+        if isinstance(found, TensorRef):
+            # A tied tensor costs nothing, unless it is expanded: then it is counted as often as it is claimed.
+            budget -= 0 if found.key in counted and found.nbytes <= found.storage.nbytes else found.nbytes
             counted.add(found.key)
-            budget -= found.nbytes
             if budget < 0:
                 found = Refused(found.shape, found.dtype, _TOO_MANY, lost=True)
         if isinstance(found, Refused):
@@ -179,9 +184,15 @@ def _stripped(names: list[str], lightning: bool) -> list[str]:
     return names
 
 
-def _leave_out(tensors: Mapping[str, TensorLike], reason: str, outcome: _Outcome) -> None:
-    """List tensors that are no weights of the model; from some number on they are only counted."""
+def _leave_out(tensors: Mapping[str, TensorLike], reason: str, outcome: _Outcome, *, meant: bool = False) -> None:
+    """List tensors that are no weights of the model; from some number on they are only counted.
+
+    `meant`: they may still matter to the model, so that one which cannot be read is lost.
+    """
     for name, tensor in tensors.items():
+        if meant and isinstance(refused := tensor.resolve(), Refused) and refused.lost:
+            _refuse(name, refused, outcome)
+            continue
         outcome.counts[reason] += 1
         if outcome.counts[reason] <= _LISTED:
             found = tensor.resolve()
