@@ -124,7 +124,7 @@
       button.type = "button";
       button.className = "sort";
       button.setAttribute("aria-label", `Sort by ${header.textContent.trim()}`);
-      header.append(" ", button);
+      header.append("\u00a0", button);
       header.addEventListener("click", () => sortBy(header, column));
     });
     byId("layer-filter").addEventListener("input", filterLayers);

@@ -43,12 +43,18 @@ _MEASURES = {
     "entries.non_finite": Measure("non-finite entries", None, "NaN and infinite entries."),
     "entries.max_abs": Measure("largest entry", "max |w|"),
     "entries.alpha_median": Measure("median stable exponent", "α", "Over the layers where it was measured."),
+    "entries.heavy_layers": Measure("heavy-tailed layers", None, "Layers whose interval of α ends below 2."),
     "spectrum.norm": Measure("spectral norm", "‖W‖", "Largest singular value: the most that an input can grow."),
     "spectrum.frobenius": Measure("Frobenius norm"),
+    "spectrum.operator_norm": Measure(
+        "operator norm", None, "Norm of a convolution as a map of images; bounds where it is not exact."
+    ),
+    "spectrum.nuclear": Measure("nuclear norm", None, "Sum of the singular values."),
     "spectrum.stable_rank": Measure(
         "stable rank", None, "Squared Frobenius norm over squared spectral norm: how many directions carry weight."
     ),
     "spectrum.rank": Measure("numerical rank", None, "Singular values above what the stored precision can resolve."),
+    "spectrum.effective_rank": Measure("effective rank", None, "Exponential of the entropy of the singular values."),
     "spectrum.entropy": Measure(
         "spectral entropy", None, "1 where all directions carry the same weight, 0 where one does."
     ),
@@ -59,9 +65,15 @@ _MEASURES = {
     "edge.chi1": Measure(
         "susceptibility", "χ₁", "Mean squared slope of one layer: below 1 differences shrink, above 1 they grow."
     ),
-    "edge.distance": Measure("distance from the edge of chaos"),
+    "edge.distance": Measure("distance from the edge", "ln χ₁", "Negative on the ordered side, else positive."),
+    "edge.phase": Measure("phase", None, "Ordered, ferromagnetic or chaotic, by the (J₀, J) boundary of tanh layers."),
+    "edge.distance_mean": Measure("mean distance from the edge", "ln χ₁"),
     "signal.strength": Measure("signal strength", "s", "Root mean square of the layer's output in a forward pass."),
     "signal.ratio": Measure("signal ratio", None, "Strength after this layer over strength before it."),
+    "signal.non_finite": Measure("non-finite outputs", None, "Samples for which the layer gave NaN or infinity."),
+    "signal.output_strength": Measure("output strength", None, "Root mean square of the network's output."),
+    "signal.top_classes": Measure("largest output", None, "Index of the largest output, sample by sample."),
+    "signal.first_non_finite": Measure("first non-finite layer"),
     "signal.input_strength": Measure("input strength", "s₀", "Root mean square of the input."),
 }
 

@@ -45,12 +45,12 @@ def coverage_by_kind(report: Report) -> Spec:
         caption="Elements by kind of layer, and by the reason for leaving them out. Buffers and the second of two tied "
         "tensors are elements but no parameters, so the bars may add up to more than the model has.",
         n=len(report.coverage.tensors),
-        height=110 + 30 * (len(kinds) + len(gaps)),
+        height=130 + 30 * (len(kinds) + len(gaps)),
         xaxis={"title": {"text": "elements"}, "rangemode": "tozero"},
         yaxis={"autorange": "reversed", "ticks": ""},
         barmode="stack",
         showlegend=False,
-        margin={"t": 10},
+        margin={"t": 30},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from critaudit.report import wording
 from critaudit.report.figures.points import Point, left_out, points, rounded, scatter
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
@@ -24,7 +25,7 @@ def alpha_g_plane(report: Report) -> Spec:
     lowest = min(point.number() - point.span()[1] for point in drawn)
     return figure(
         [*marks, _guide(alphas, gs, "ordered line (cutoff), tanh, i.i.d.")],
-        title=f"{len(drawn)} layers by the weight of their tails (α) and the scale of their weights (g)",
+        title=f"{wording.plural(len(drawn), 'layer')} by the weight of their tails (α) and their scale (g)",
         caption="Left is heavier-tailed, up is stronger (N = fan-in). The ordered line joins six points of theory for "
         "tanh and independent weights; below it signals die out in a network of such layers. Trained weights are not "
         "independent and your activation may not be tanh: read each mark as an i.i.d. surrogate of its layer. "
@@ -54,7 +55,7 @@ def j0_j_plane(report: Report) -> Spec:
     applies = sum(_theory_applies(point) for point in drawn)
     return figure(
         [*marks, _guide(j0s, js, "edge of chaos (square tanh layers)")],
-        title=f"{len(drawn)} layers by mean (J₀) and spread (J) of their couplings",
+        title=f"{wording.plural(len(drawn), 'layer')} by mean (J₀) and spread (J) of their couplings",
         caption="J₀ = N · mean(W), J = √(N · var(W)), N = fan-in. Below the line a network of such layers is ordered, "
         "above it chaotic. The line holds for square tanh layers with independent weights; it applies to "
         f"{applies} of these layers (filled marks), the others (open) are shown for comparison.",

@@ -22,7 +22,7 @@ def alpha_by_depth(report: Report) -> Spec:
     lowest = min(point.number() - point.span()[1] for point in drawn)
     return figure(
         scatter(drawn, identifiers, _place, Point.number, bars_y=0),
-        title=f"{heavy} of {len(drawn)} layers have weights with heavier than Gaussian tails",
+        title=f"Heavier than Gaussian tails in {heavy} of {wording.plural(len(drawn), 'layer')}",
         caption=f"Lower is heavier-tailed. {_INTERVALS} A fitted α below 2 does not prove a stable law: Student-t, "
         "Laplace and mixtures of Gaussians give 1.6 to 1.9 as well.",
         n=len(drawn),
@@ -65,7 +65,7 @@ def chi1_by_depth(report: Report) -> Spec:
     has_bars = any(point.measurements[0].interval for point in drawn)
     return figure(
         scatter(drawn, identifiers, _place, Point.number, bars_y=0),
-        title=f"{above} of {len(drawn)} layers are on the chaotic side",
+        title=f"On the chaotic side of the edge: {above} of {wording.plural(len(drawn), 'layer')}",
         caption=f"Above 1 small differences between inputs grow in the layer, below 1 they fade. "
         f"{_INTERVALS + ' ' if has_bars else ''}Computed as if weights were independent and without residual branches "
         "and normalisation, which move the edge.",
@@ -90,9 +90,9 @@ def strength_by_depth(report: Report) -> Spec:
     return figure(
         scatter(drawn, identifiers, _place, Point.number, bars_y=0),
         title=f"From the first layer to the last the signal’s strength {_change(drawn)}",
-        caption="Root mean square of each layer’s output; bars are the spread over inputs. A steady fall means that "
-        "signals die out, a steady rise that they explode. With synthetic inputs this shows the network, not its use "
-        "on your data.",
+        caption="Root mean square of each layer’s output; bars are 95 % intervals over inputs. A steady fall means "
+        "that signals die out, a steady rise that they explode. With synthetic inputs this shows the network, "
+        "not its use on your data.",
         n=len(drawn),
         left_out=left_out(report, *identifiers) + note,
         xaxis=_depth_axis(measured),
@@ -140,7 +140,7 @@ def _decades(drawn: list[Point]) -> dict[str, Any]:
     exponents = [math.log10(point.number()) for point in drawn]
     low, high = math.floor(min(exponents)), math.ceil(max(exponents))
     if high - low < 2:
-        return {"exponentformat": "none"}
+        return {"dtick": "D1" if max(exponents) - min(exponents) < 0.7 else "D2", "exponentformat": "none"}
     step = 1 + (high - low) // 10
     powers = [power for power in range(low - step, high + step + 1, step) if -308 < power < 309]
     return {"tickvals": [10.0**power for power in powers], "ticktext": [_power_of_ten(power) for power in powers]}
@@ -151,7 +151,9 @@ def _power_of_ten(power: int) -> str:
 
 
 def _directions(point: Point) -> int:
-    """The largest possible rank of the layer seen as a matrix (outputs × the rest)."""
+    """The largest possible rank: what the analyzer counted, else that of outputs × the rest."""
+    if point.measurements[1].n:
+        return point.measurements[1].n
     shape = point.layer.shape
     if len(shape) < 2:
         return 1
