@@ -132,3 +132,14 @@ def test_only_runs_what_is_named() -> None:
     assert {name.split(".")[0] for name in report.layer_records[0].measurements} == {"spectrum"}
     with pytest.raises(UsageError, match="no analyzer is called"):
         critaudit.audit({"w.weight": gaussian(0, 20, 20)}, only=["spectra"])
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    tensors = {f"w{k}.weight": gaussian(k, 30 + 40 * (k % 4), 50 + 10 * k) for k in range(12)}
+    reports = [critaudit.audit(tensors, jobs=jobs) for jobs in (1, 3, 16)]
+    assert [report.provenance.threads for report in reports] == [1, 3, 16]
+    for report in reports[1:]:
+        assert report.layer_records == reports[0].layer_records
+        assert report.findings == reports[0].findings
+    with pytest.raises(UsageError, match="jobs"):
+        critaudit.audit(tensors, jobs=0)

@@ -13,7 +13,9 @@ from critaudit.measurement import Measurement
 from critaudit.model import ModelView, WeightMatrix
 from critaudit.report.record import Finding, Layer
 
-Measurements: TypeAlias = Mapping[str, Measurement]
+Measurements: TypeAlias = dict[str, Measurement]
+# Called with the stage, the number of things done and their total.
+Progress: TypeAlias = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

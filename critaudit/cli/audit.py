@@ -57,6 +57,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--only", help="Analyzers to run, by commas: entries, spectrum, edge, signal.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Matrices worked on side by side.  [default: one per core]")
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random."
 )
@@ -68,9 +69,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     is_flag=True,
     help="Let PyTorch unpickle the file so that a whole saved module can be run. THIS RUNS ANY CODE IN THE FILE.",
 )
-@click.pass_context
 def audit_command(
-    ctx: click.Context,
     source: str,
     output: Path | None,
     json_path: Path | None,
@@ -90,13 +89,12 @@ def audit_command(
     check_writable(output, json_path)
     with progress_bar(quiet) as progress:
         report = audit(source, only=only.split(",") if only is not None else None, progress=progress, **options)
-    finish(ctx, report, output, json_path, fail_on, quiet)
+    finish(report, output, json_path, fail_on, quiet)
 
 
-def finish(
-    ctx: click.Context, report: Report, output: Path, json_path: Path | None, fail_on: str | None, quiet: bool
-) -> None:
+def finish(report: Report, output: Path, json_path: Path | None, fail_on: str | None, quiet: bool) -> None:
     """Write the report's files, summarise it, and exit with the status that its content asks for."""
+    ctx = click.get_current_context()
     written = write(report, output, json_path)
     if quiet:
         for path in written:
@@ -112,7 +110,7 @@ def finish(
     if fail_on is not None:
         from critaudit.report import SEVERITIES
 
-        bar = SEVERITIES.index(fail_on)  # type: ignore[arg-type]
+        bar = SEVERITIES.index(fail_on)
         if any(SEVERITIES.index(finding.severity) >= bar for finding in report.findings):
             ctx.exit(EXIT_FINDINGS)
 

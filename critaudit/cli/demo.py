@@ -12,10 +12,7 @@ from critaudit.cli.audit import check_writable, finish, output_options, progress
 
 @click.command("demo")
 @output_options
-@click.pass_context
-def demo_command(
-    ctx: click.Context, output: Path | None, json_path: Path | None, fail_on: str | None, quiet: bool, **_: Any
-) -> None:
+def demo_command(output: Path | None, json_path: Path | None, fail_on: str | None, quiet: bool, **_: Any) -> None:
     """Audit a small trained network: 196-196-196-10, tanh, 12 epochs of Fashion-MNIST."""
     from critaudit.auditing import audit
     from critaudit.demo import CHECKPOINTS
@@ -24,4 +21,4 @@ def demo_command(
     check_writable(output, json_path)
     with progress_bar(quiet) as progress:
         report = audit(CHECKPOINTS[-1], progress=progress)
-    finish(ctx, report, output, json_path, fail_on, quiet)
+    finish(report, output, json_path, fail_on, quiet)

@@ -1,0 +1,58 @@
+"""How the numbers came about: versions, settings, threads, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+
+import numpy as np
+
+from critaudit.analyzers.base import Analyzer, Settings
+from critaudit.report import Provenance
+
+_PACKAGES = ("critaudit", "torch", "torchvision", "timm", "numpy", "scipy")
+
+
+def provenance(
+    settings: Settings,
+    analyzers: Sequence[Analyzer],
+    inputs: object,
+    skipped: Mapping[str, str],
+    *,
+    jobs: int,
+    seconds: float,
+) -> Provenance:
+    """The record of this audit's circumstances; `peak_memory` is the process's, in bytes."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return Provenance(
+        versions=versions,
+        settings={
+            "only": [analyzer.id for analyzer in analyzers],
+            "activation": settings.activation,
+            "samples": settings.samples,
+            "inputs": _named(inputs),
+        },
+        seed=settings.seed,
+        threads=jobs,
+        device=settings.device,
+        seconds=seconds,
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        skipped=dict(skipped),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _named(inputs: object) -> str | None:
+    if isinstance(inputs, (str, os.PathLike)):
+        return os.fspath(inputs)
+    return f"array {inputs.shape}" if isinstance(inputs, np.ndarray) else None

@@ -1,0 +1,116 @@
+"""The pass over the weights: every matrix is read once and shown to every analyzer, several matrices side by side.
+
+Each matrix is worked on by one thread with one BLAS thread, so the numbers do not depend on how many there are.
+Matrices in work together never hold more entries than the largest one of the model: the peak memory is that of the
+largest matrix alone, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from critaudit.analyzers.base import Analyzer, LayerInput, Progress, Settings
+from critaudit.errors import CritauditError, SourceError
+from critaudit.measurement import Measurement, failed
+from critaudit.model import ModelView, WeightMatrix
+from critaudit.report import Layer
+
+_CHUNK = 1 << 20
+
+
+def measure_weights(
+    view: ModelView, analyzers: Sequence[Analyzer], settings: Settings, *, jobs: int, progress: Progress | None
+) -> tuple[list[Layer], dict[str, str]]:
+    """Every matrix through every analyzer of weights, in the model's order; and, by tensor, what could not be read."""
+    analyzers = [analyzer for analyzer in analyzers if analyzer.layer is not None]
+    total = len(view.matrices)
+    budget = _Budget(max((matrix.size for matrix in view.matrices), default=0))
+    lost: dict[str, str] = {}
+
+    def work(matrix: WeightMatrix) -> Layer:
+        with budget.taken(matrix.size):
+            return _measure_matrix(view, matrix, analyzers, settings, lost)
+
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=max(1, min(jobs, total))) as pool:
+        futures: list[Future[Layer]] = [pool.submit(work, matrix) for matrix in view.matrices]
+        try:
+            for done, future in enumerate(as_completed(futures)):
+                future.result()
+                if progress is not None:
+                    progress("weights", done + 1, total)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    order = {matrix.tensor: index for index, matrix in enumerate(view.matrices)}
+    return [future.result() for future in futures], dict(sorted(lost.items(), key=lambda item: order[item[0]]))
+
+
+class _Budget:
+    """Entries that may be in memory together; who wants more waits, first come, first served."""
+
+    def __init__(self, entries: int) -> None:
+        self._free = entries
+        self._queue: list[object] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, entries: int) -> Iterator[None]:
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+            self._changed.wait_for(lambda: self._queue[0] is ticket and self._free >= entries)
+            self._queue.pop(0)
+            self._free -= entries
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += entries
+                self._changed.notify_all()
+
+
+def _measure_matrix(
+    view: ModelView,
+    matrix: WeightMatrix,
+    analyzers: Sequence[Analyzer],
+    settings: Settings,
+    lost: dict[str, str],
+) -> Layer:
+    measurements: dict[str, Measurement] = {}
+    try:
+        layer = _read(view, matrix)
+    except (SourceError, MemoryError) as error:
+        reason = str(error) or f"{matrix.size:,} entries do not fit into memory"
+        lost[matrix.tensor] = reason
+        measurements = {f"{analyzer.id}.status": failed(reason) for analyzer in analyzers}
+    else:
+        for analyzer in analyzers:
+            measurements |= _measure(analyzer, layer, settings)
+    return Layer(matrix.name, matrix.kind, matrix.shape, measurements)
+
+
+def _measure(analyzer: Analyzer, layer: LayerInput, settings: Settings) -> dict[str, Measurement]:
+    assert analyzer.layer is not None
+    try:
+        return analyzer.layer(layer, settings)
+    except (CritauditError, np.linalg.LinAlgError, MemoryError) as error:
+        return {f"{analyzer.id}.status": failed(str(error) or type(error).__name__)}
+
+
+def _read(view: ModelView, matrix: WeightMatrix) -> LayerInput:
+    blocks = matrix.read()
+    flat = blocks.reshape(-1)
+    finite = all(bool(np.isfinite(flat[start : start + _CHUNK]).all()) for start in range(0, flat.size, _CHUNK))
+    bias = None
+    reference = view.biases.get(matrix.tensor)
+    if reference is not None and reference.shape == (matrix.groups * matrix.rows,):
+        values = reference.read()
+        bias = values if np.issubdtype(values.dtype, np.floating) and np.isfinite(values).all() else None
+    return LayerInput(matrix, blocks, finite, bias)
