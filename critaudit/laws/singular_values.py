@@ -9,6 +9,7 @@
 | float32, larger | eigenvalues of the float32 Gram matrix where even the smallest is clear of their error | δ/2σ |
 | … the smallest is not clear of it, square | the same, and the smallest σ from an LU factorisation | as a float32 SVD |
 | … the smallest is zero within rounding, or not square | eigenvalues of the float64 Gram matrix | as above |
+| … the same in float16, where that matrix would take too much memory | `gesdd` in float32 | 1e-7·√k·σ₁ |
 | smaller side > `full_up_to` | block Lanczos iteration: the largest values only | its residual bound, ≤ 1e-3·σ |
 
 δ = 2·ε₃₂·√k·σ₁² for a Gram matrix of size k. Squaring float32 numbers in float64 is exact, so the float64 Gram matrix
