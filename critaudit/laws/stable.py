@@ -228,7 +228,10 @@ def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
     """The fit on the boundary α = 2, where the variance is 2σ²."""
     mean, variance, loglik = peak.gaussian
     start = np.array([math.log(1e-6), 0.0, mean, math.log(variance / 2) / 2])
-    low = profile_bound(peak.coarse, start, maximise(peak.coarse, start, limit=0)[1].value, +1, 2.0)
+    near = maximise(peak.coarse, start, limit=0)[1]
+    # Here the log-likelihood is linear in 2 − α: the first guess is where that line has fallen by 1.92.
+    guess = math.log(1.92 * math.exp(start[0]) / max(-float(near.gradient[0]), 1e-12)) - start[0]
+    low = profile_bound(peak.coarse, start, near.value, +1, min(max(guess, 0.5), 13.0))
     sigma = bins.scale * math.sqrt(variance / 2)
     location, location_se = bins.middle + bins.scale * mean, sigma * math.sqrt(2 / bins.n)
     loglik -= bins.n * math.log(bins.scale)

@@ -136,7 +136,11 @@ def newton_step(here: Slope, free: NDArray[np.bool_], damping: float = 0.0) -> t
 
 def move(theta: Array, step: Array) -> Array:
     """θ after a step, shortened where it is too bold, within the bounds."""
-    share = min(1.0, float(np.min(_LONGEST_STEP / np.maximum(np.abs(step), 1e-300))))
+    longest = _LONGEST_STEP.copy()
+    if step[0] < 0:
+        # Towards the Gaussian the likelihood is linear in 2 − α = e^η, and overshooting in η is harmless.
+        longest[0] += max(0.0, -3.0 - float(theta[0]))
+    share = min(1.0, float(np.min(longest / np.maximum(np.abs(step), 1e-300))))
     moved: Array = theta + share * step * np.array([1.0, 1.0, math.exp(theta[3]), 1.0])
     bounded: Array = np.minimum(np.maximum(moved, LOWEST), HIGHEST)
     return bounded
