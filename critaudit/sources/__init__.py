@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,7 @@ def _open(source: Source, *, random_weights: bool, trust: bool, seed: int) -> tu
     contents = _hub(text, random_weights=random_weights, seed=seed) if isinstance(source, str) else None
     if contents is None and random_weights:
         raise UsageError("--random-weights needs a hub name such as timm:resnet18; a file has weights of its own")
-    if contents is None and isinstance(source, str) and not Path(text).exists() and _FACTORY.fullmatch(text):
+    if contents is None and isinstance(source, str) and _mode(text) is None and _FACTORY.fullmatch(text):
         from critaudit.sources.factory import read_factory
 
         contents = read_factory(text)
@@ -114,7 +115,7 @@ def _open(source: Source, *, random_weights: bool, trust: bool, seed: int) -> tu
         from critaudit.sources.trusted import read_trusted
 
         contents = read_trusted(path)
-    elif path.is_dir():
+    elif stat.S_ISDIR(_mode(text) or 0):
         from critaudit.sources.folder import read_folder
 
         contents = read_folder(path)
@@ -123,6 +124,14 @@ def _open(source: Source, *, random_weights: bool, trust: bool, seed: int) -> tu
 
         contents = read_file(RegularFile(path))
     return contents, SourceInfo(printable(path.name or text), contents.format, path, _size(path))
+
+
+def _mode(path: str) -> int | None:
+    """What kind of thing lies there; None where nothing does or we may not ask (opening it then says why)."""
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return None
 
 
 def _hub(text: str, *, random_weights: bool, seed: int) -> Contents | None:

@@ -91,21 +91,23 @@ def _paired(names: Sequence[str], axes: Mapping[str, int]) -> list[tuple[str, st
         return []
     if any(_NO_BIAS.search(name) for name in vectors):
         return []
-    found: dict[str, str | None] = dict.fromkeys(weights)
-    for weight in weights:
+    found: dict[str, str | None] = {}
+    for weight, behind in zip(names, [*names[1:], ""], strict=True):
+        if axes[weight] != 2:
+            continue
         beside = weight.removesuffix("weight") + "bias" if weight.endswith("weight") else ""
-        behind = names.index(weight) + 1
-        if beside in vectors:
+        if axes.get(beside) == 1:
             found[weight] = beside
-        elif behind < len(names) and names[behind] in vectors and not names[behind].endswith(".bias"):
-            found[weight] = names[behind]
+        else:
+            found[weight] = behind if axes.get(behind) == 1 and not behind.endswith(".bias") else None
     taken = [bias for bias in found.values() if bias is not None]
     return list(found.items()) if sorted(taken) == sorted(vectors) else []
 
 
 def _numbered(name: str) -> list[tuple[int, str]]:
-    """A sort key under which layer 2 comes before layer 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    """A sort key under which layer 2 comes before layer 10; no integer is made, as a hostile name has many digits."""
+    parts = [part.lstrip("0") if odd % 2 else part for odd, part in enumerate(re.split(r"([0-9]+)", name))]
+    return [(len(part) if odd % 2 else -1, part) for odd, part in enumerate(parts)]
 
 
 def _widths(shapes: Sequence[tuple[int, ...]], *, transposed: bool) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ Reply = dict[str, Any]
 
 def audit(seen: list[str], *, path: str, folder: str, canary: str, mode: str = "file") -> Reply:
     """`critaudit.audit(path)` with the analyzers of weights."""
-    from critaudit.audit import audit as run
+    from critaudit.auditing import audit as run
     from critaudit.errors import CritauditError
 
     site = Site(Path(folder), Path(canary))
@@ -31,6 +31,30 @@ def audit(seen: list[str], *, path: str, folder: str, canary: str, mode: str = "
         return _reply("crashed", traceback.format_exc(limit=-6), site)
     problems = "; ".join(report.coverage.problems)
     return _reply("partial" if problems else "audited", problems, site)
+
+
+def inspect(seen: list[str], *, path: str, folder: str, canary: str, mode: str = "file") -> Reply:
+    """`critaudit.load(path)`, and every weight matrix read."""
+    from critaudit.errors import CritauditError
+    from critaudit.sources import load
+
+    site = Site(Path(folder), Path(canary))
+    _become(mode, site)
+    watch(seen)
+    problems: list[str] = []
+    try:
+        view = load(path)
+        problems += view.problems
+        for matrix in view.matrices:
+            try:
+                matrix.read()
+            except CritauditError as error:
+                problems.append(str(error))
+    except CritauditError as error:
+        return _reply("refused" if error.exit_code == 3 else f"exit {error.exit_code}", str(error), site)
+    except BaseException:
+        return _reply("crashed", traceback.format_exc(limit=-6), site)
+    return _reply("partial" if problems else "audited", "; ".join(problems), site)
 
 
 def command(
@@ -124,6 +148,7 @@ def _fuzz(seen: list[str], **request: Any) -> Reply:
 
 ACTIONS: Mapping[str, Callable[..., Reply]] = {
     "audit": audit,
+    "inspect": inspect,
     "command": command,
     "unsafe": unsafe,
     "misbehave": misbehave,

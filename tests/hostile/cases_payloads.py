@@ -26,7 +26,7 @@ def _in_zip(name: str, payload: Payload) -> Case:
         opcodes = payload.opcodes(site)
         return site.file("model.pt", containers.zip_checkpoint([(text("evil"), opcodes)], protocol=payload.protocol))
 
-    return Case(f"payload-{name}", "payloads", payload.attack, build, AUDITED, payload.proof)
+    return Case(f"payload-{name}", "payloads", payload.attack, build, payload.expected, payload.proof)
 
 
 def payload_case(

@@ -55,7 +55,7 @@ def _lies() -> Iterator[tuple[str, str, bytes, frozenset[Outcome]]]:
         tensor("0", (9, 6), elements=54),
         PARTIAL,
     )
-    yield "storage-negative", "a storage of -48 elements", tensor("0", elements=-48), PARTIAL
+    yield "storage-negative", "a storage of -48 elements", tensor("0", elements=-48), AUDITED | PARTIAL
     yield "storage-huge", "a storage of 2^62 elements", tensor("0", elements=2**62), NOT_WHOLE | AUDITED
     yield "storage-unknown", "a storage that is not in the file", tensor("77"), PARTIAL
     yield "dtype-unknown", "a storage type that does not exist", tensor("0", kind="EvilStorage"), PARTIAL

@@ -240,7 +240,8 @@ def safetensors_file(
 
 def npy(data: bytes = WEIGHT, *, header: str | None = None, version: int = 1, length: int | None = None) -> bytes:
     """A .npy array; `header` replaces the dict literal, `length` the header length that is claimed."""
-    told = (header or "{'descr': '<f4', 'fortran_order': False, 'shape': (8, 6), }").encode("utf-8") + b"\n"
+    sound = "{'descr': '<f4', 'fortran_order': False, 'shape': (8, 6), }"
+    told = (sound if header is None else header).encode("utf-8") + b"\n"
     size = struct.pack("<H" if version == 1 else "<I", len(told) if length is None else length)
     return b"\x93NUMPY" + bytes([version, 0]) + size + told + data
 

@@ -17,6 +17,7 @@ from tests.hostile import (
     cases_paths,
     cases_payloads,
     cases_pickles,
+    cases_structure,
     cases_tensors,
     cases_truncated,
 )
@@ -29,6 +30,7 @@ _MODULES = (
     cases_archives,
     cases_pickles,
     cases_tensors,
+    cases_structure,
     cases_headers,
     cases_folders,
     cases_paths,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.hostile import containers
-from tests.hostile.case import Site
+from tests.hostile.case import AUDITED, REFUSED, Outcome, Site
 from tests.hostile.pickles import (
     call,
     dict_of,
@@ -35,6 +35,7 @@ class Payload:
     opcodes: Callable[[Site], bytes]
     protocol: int = 4
     proof: str = "torch.load"
+    expected: frozenset[Outcome] = AUDITED
 
 
 EXEC = name_of("builtins", "exec")
@@ -148,12 +149,17 @@ def _state_changes() -> Mapping[str, Payload]:
             ),
         ),
         "setitem-environment": Payload(
-            "SETITEM into os.environ", lambda s: name_of("os", "environ") + text(s.variable) + text("set") + b"s"
+            "SETITEM into os.environ",
+            lambda s: name_of("os", "environ") + text(s.variable) + text("set") + b"s",
+            expected=REFUSED,
         ),
-        "append-path": Payload("APPEND to sys.path", lambda s: name_of("sys", "path") + text(str(s.canary)) + b"a"),
+        "append-path": Payload(
+            "APPEND to sys.path", lambda s: name_of("sys", "path") + text(str(s.canary)) + b"a", expected=REFUSED
+        ),
         "appends-extend": Payload(
             "APPENDS calls the extend method of a foreign object",
             lambda s: name_of("sys", "path") + b"(" + text(str(s.canary)) + b"e",
+            expected=REFUSED,
         ),
         "setitem-defaultdict": Payload(
             "a subclass of dict whose item is a payload",

@@ -26,7 +26,7 @@ from typing import Any
 
 # A case may use this much processor time and memory; on a busy machine it may have to wait for the processor.
 SECONDS = 10.0
-WALL = 30.0
+WALL = 60.0
 GROWTH = 2**30
 NOBODY = 65534
 # Events that reading a model never raises; each would be a payload at work even where no canary sees it.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 _SOURCES = tuple(
     f"critaudit.sources.{name}"
-    for name in ("detect", "folder", "checkpoint", "exported", "safetensors", "onnx", "npz", "recognise")
+    for name in (
+        *("detect", "folder", "checkpoint", "torchscript", "exported", "safetensors", "onnx", "npz", "recognise"),
+        *("hub", "factory"),
+    )
 )
-READER = (*_SOURCES, "critaudit.audit", "critaudit.analyzers", "scipy.stats", "scipy.linalg", "tempfile")
+READER = (*_SOURCES, "critaudit.auditing", "critaudit.analyzers", "scipy.stats", "scipy.linalg", "tempfile")
 COMMAND = (*READER, "critaudit.cli", "critaudit.report", "jinja2", "rich.console", "rich.table", "plotly.graph_objects")
 UNSAFE = (
     "torch",
