@@ -27,7 +27,11 @@
   const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   const plots = [...document.querySelectorAll(".plot")];
   plots.forEach((plot) => (plot.style.minHeight = `${plot.dataset.height}px`)); // nothing moves when it is drawn
-  const narrowLegend = { entrywidth: 0.48, entrywidthmode: "fraction", font: { size: 11 } };
+  const narrowLegend = (figure) => ({
+    entrywidth: figure.data.some((trace) => trace.name.length > 16) ? 0.98 : 0.48,
+    entrywidthmode: "fraction",
+    font: { size: 11 },
+  });
   const PAPER = 660; // pixels: A4 and Letter with usual margins
   const draw = (plot, dark = isDark(), paper = false) => {
     if (typeof Plotly === "undefined") {
@@ -38,8 +42,9 @@
     const figure = figures.figures[Number(plot.dataset.figure)];
     const layout = { ...figure.layout, template: dark ? figures.templates.dark : figures.templates.light, autosize: !paper };
     if (paper) layout.width = PAPER;
-    if (plot.clientWidth < 480) layout.legend = { ...narrowLegend, ...layout.legend };
-    Plotly.react(plot, figure.data, layout, config);
+    const narrow = plot.clientWidth < 480;
+    if (narrow) layout.legend = narrowLegend(figure);
+    Plotly.react(plot, figure.data, layout, { ...config, displayModeBar: narrow || paper ? false : "hover" });
     if (!drawn.has(plot)) {
       drawn.add(plot);
       plot.on("plotly_click", (event) => goToLayer(event.points[0].customdata));

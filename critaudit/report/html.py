@@ -69,7 +69,7 @@ def _environment() -> Environment:
     from markupsafe import Markup
 
     def finalize(value: object) -> object:
-        return printable(value, limit=4000) if isinstance(value, str) and not isinstance(value, Markup) else value
+        return printable(value, limit=600) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
         loader=FileSystemLoader(templates_folder()),

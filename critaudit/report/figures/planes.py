@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from critaudit.report import wording
+from critaudit.report.figures import axes
 from critaudit.report.figures.points import Point, left_out, points, rounded, scatter
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
@@ -22,6 +23,7 @@ def alpha_g_plane(report: Report) -> Spec:
         drawn, identifiers, lambda point: point.number(0), lambda point: point.number(1), bars_x=0, bars_y=1
     )
     alphas, gs = zip(*ORDERED_LINE, strict=True)
+    scale = axes.scale([point.number(1) for point in drawn])
     lowest = min(point.number() - point.span()[1] for point in drawn)
     return figure(
         [*marks, _guide(alphas, gs, "ordered line (cutoff), tanh, i.i.d.")],
@@ -33,8 +35,8 @@ def alpha_g_plane(report: Report) -> Spec:
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=440,
-        xaxis={"title": {"text": "stable exponent α (no unit)"}, "range": [max(0.0, min(0.95, lowest - 0.05)), 2.06]},
-        yaxis={"title": {"text": "weight scale g (no unit)"}, "rangemode": "tozero"},
+        xaxis=axes.axis("stable exponent α (no unit)", range=[max(0.0, min(0.95, lowest - 0.05)), 2.06]),
+        yaxis=axes.axis("weight scale g (no unit)", **(scale or {"rangemode": "tozero"})),
     )
 
 
@@ -51,7 +53,7 @@ def j0_j_plane(report: Report) -> Spec:
         bars_y=1,
         is_open=lambda point: not _theory_applies(point),
     )
-    j0s, js = zip(*_boundary([point.number(0) for point in drawn]), strict=True)
+    j0s, js = zip(*_boundary(drawn), strict=True)
     applies = sum(_theory_applies(point) for point in drawn)
     return figure(
         [*marks, _guide(j0s, js, "edge of chaos (square tanh layers)")],
@@ -62,8 +64,8 @@ def j0_j_plane(report: Report) -> Spec:
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=440,
-        xaxis={"title": {"text": "mean coupling J₀ (no unit)"}},
-        yaxis={"title": {"text": "coupling spread J (no unit)"}, "rangemode": "tozero"},
+        xaxis=axes.axis("mean coupling J₀ (no unit)"),
+        yaxis=axes.axis("coupling spread J (no unit)", rangemode="tozero"),
     )
 
 
@@ -85,10 +87,11 @@ def _theory_applies(point: Point) -> bool:
     return phase is not None and phase.status == "measured"
 
 
-def _boundary(j0s: list[float]) -> list[tuple[float, float]]:
-    """The tanh boundary J(J₀) over the range of the layers, at most from −10 to 10, on 61 points."""
+def _boundary(drawn: list[Point]) -> list[tuple[float, float]]:
+    """The tanh boundary J(J₀) over the range of the layers' intervals, at most from −10 to 10, on 61 points."""
     from critaudit.theory.spin_glass import boundary
 
-    low, high = max(min(-1.0, *j0s), -10.0), min(max(1.5, *j0s), 10.0)
+    low = max(min(-1.0, *(point.number() - point.span()[1] for point in drawn)), -10.0)
+    high = min(max(1.5, *(point.number() + point.span()[0] for point in drawn)), 10.0)
     steps = [low + (high - low) * step / 60 for step in range(61)]
     return [(rounded(j0), rounded(boundary(j0))) for j0 in steps]

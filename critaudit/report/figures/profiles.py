@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from critaudit.report import wording
+from critaudit.report.figures import axes
 from critaudit.report.figures.points import Point, left_out, points, rounded, scatter
 from critaudit.report.figures.style import Spec, figure, level
 from critaudit.report.record import Report
 
 _INTERVALS = "Bars are 95 % intervals."
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def alpha_by_depth(report: Report) -> Spec:
@@ -27,8 +26,8 @@ def alpha_by_depth(report: Report) -> Spec:
         "Laplace and mixtures of Gaussians give 1.6 to 1.9 as well.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
-        xaxis=_depth_axis(drawn),
-        yaxis=_axis("stable exponent α (no unit)", range=[max(min(lowest - 0.05, 1.85), 0.0), 2.06]),
+        xaxis=axes.depth(drawn),
+        yaxis=axes.axis("stable exponent α (no unit)", range=[max(min(lowest - 0.05, 1.85), 0.0), 2.06]),
         **level(2.0, "α = 2: Gaussian"),
     )
 
@@ -50,9 +49,9 @@ def spectrum_by_depth(report: Report) -> Spec:
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=520,
-        xaxis=_depth_axis(drawn) | {"anchor": "y2"},
-        yaxis=_axis("spectral norm", domain=[0.54, 1.0], **_scale(drawn)),
-        yaxis2=_axis("stable rank share", domain=[0.0, 0.46], rangemode="tozero"),
+        xaxis=axes.depth(drawn) | {"anchor": "y2"},
+        yaxis=axes.axis("spectral norm", domain=[0.54, 1.0], **axes.scale([point.number() for point in drawn])),
+        yaxis2=axes.axis("stable rank share", domain=[0.0, 0.46], rangemode="tozero"),
     )
 
 
@@ -61,7 +60,7 @@ def chi1_by_depth(report: Report) -> Spec:
     identifiers = ("edge.chi1",)
     drawn = points(report, *identifiers)
     above = sum(point.number() > 1.0 for point in drawn)
-    scale = _scale(drawn)
+    scale = axes.scale([point.number() for point in drawn])
     has_bars = any(point.measurements[0].interval for point in drawn)
     return figure(
         scatter(drawn, identifiers, _place, Point.number, bars_y=0),
@@ -71,8 +70,8 @@ def chi1_by_depth(report: Report) -> Spec:
         "and normalisation, which move the edge.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
-        xaxis=_depth_axis(drawn),
-        yaxis=_axis("susceptibility χ₁ (no unit)", **scale),
+        xaxis=axes.depth(drawn),
+        yaxis=axes.axis("susceptibility χ₁ (no unit)", **scale),
         **level(1.0, "χ₁ = 1: edge of chaos", at=0.0 if scale else 1.0),
     )
 
@@ -95,8 +94,10 @@ def strength_by_depth(report: Report) -> Spec:
         "not its use on your data.",
         n=len(drawn),
         left_out=left_out(report, *identifiers) + note,
-        xaxis=_depth_axis(measured),
-        yaxis=_axis("signal strength s (activation units)", type="log", **_decades(drawn)),
+        xaxis=axes.depth(measured),
+        yaxis=axes.axis(
+            "signal strength s (activation units)", **axes.logarithmic([point.number() for point in drawn])
+        ),
         **guide,
     )
 
@@ -112,42 +113,6 @@ def _change(drawn: list[Point]) -> str:
 
 def _place(point: Point) -> float:
     return point.place
-
-
-def _axis(title: str, **options: Any) -> dict[str, Any]:
-    return {"title": {"text": title}} | options
-
-
-def _depth_axis(drawn: list[Point]) -> dict[str, Any]:
-    """Whole numbers only; few layers are ticked one by one."""
-    last = max((point.place for point in drawn), default=1)
-    ticks = {"dtick": 1} if last <= 12 else {}
-    return _axis("layer, in the order of the model", range=[0.4, last + 0.6], tickformat="d", **ticks)
-
-
-def _scale(drawn: list[Point]) -> dict[str, Any]:
-    """A logarithmic axis where positive values span more than a factor of 30; nothing otherwise."""
-    values = [point.number() for point in drawn]
-    if min(values) <= 0 or math.log10(max(values)) - math.log10(min(values)) < math.log10(30):
-        return {}
-    return {"type": "log"} | _decades(drawn)
-
-
-def _decades(drawn: list[Point]) -> dict[str, Any]:
-    """Ticks at powers of ten, written in plain signs where they get long (plotly's own need style attributes)."""
-    if not drawn:
-        return {}
-    exponents = [math.log10(point.number()) for point in drawn]
-    low, high = math.floor(min(exponents)), math.ceil(max(exponents))
-    if high - low < 2:
-        return {"dtick": "D1" if max(exponents) - min(exponents) < 0.7 else "D2", "exponentformat": "none"}
-    step = 1 + (high - low) // 10
-    powers = [power for power in range(low - step, high + step + 1, step) if -308 < power < 309]
-    return {"tickvals": [10.0**power for power in powers], "ticktext": [_power_of_ten(power) for power in powers]}
-
-
-def _power_of_ten(power: int) -> str:
-    return f"{10.0**power:g}" if -4 < power < 5 else f"10{str(power).translate(_SUPERSCRIPTS)}"
 
 
 def _directions(point: Point) -> int:
