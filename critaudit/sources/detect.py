@@ -9,6 +9,7 @@ from critaudit.sources.zip_archive import ZipArchive
 from critaudit.tensors import RegularFile
 
 _HEAD = 4096
+_MAGIC_PROTOCOL_1 = b"L119547037146038801333356L\n"  # torch_legacy.MAGIC_NUMBER before pickle protocol 2
 _MODEL_ENDINGS = (".pt", ".pth", ".bin", ".safetensors", ".onnx")
 # (beginning, what it is, what to try)
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
@@ -106,7 +107,7 @@ def _read_stream(file: RegularFile, head: bytes) -> Contents:
     from critaudit.sources.torch_legacy import tar_members
 
     label = file.path.name
-    if head[0] == 0x80 and head[1:2] <= b"\x05":
+    if (head[0] == 0x80 and head[1:2] <= b"\x05") or head.startswith(_MAGIC_PROTOCOL_1):
         return checkpoint.read_pickle(file)
     if head[257:262] == b"ustar" or file.size >= 512:
         members = tar_members(file)
