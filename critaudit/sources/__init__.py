@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from critaudit.errors import NotAModelError, SourceError, UsageError
 from critaudit.model import Architecture, ModelView, SourceInfo
 from critaudit.sources.contents import Contents
+from critaudit.sources.shards import MAX_INDEX_BYTES
 from critaudit.tensors import RegularFile, TensorRef
 from critaudit.text import printable
 
@@ -151,9 +152,14 @@ def fingerprint(path: Path) -> str:
     """SHA-256 of the file; for a folder, of the sorted `digest name` lines of its model files and configurations."""
     if not path.is_dir():
         return _digest(path)
-    members = sorted(member for member in path.rglob("*") if member.suffix in _FOLDER_FILES and member.is_file())
+    members = sorted(member for member in path.rglob("*") if member.suffix in _FOLDER_FILES and _is_read(member))
     lines = [f"{_digest(member)} {member.relative_to(path).as_posix()}" for member in members]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _is_read(member: Path) -> bool:
+    """Whether a file of a folder can be a part of its model: larger indices and configurations are never opened."""
+    return member.is_file() and (member.suffix != ".json" or member.stat().st_size <= MAX_INDEX_BYTES)
 
 
 def _digest(path: Path) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from critaudit.errors import LimitExceededError
 from critaudit.sources.onnx_proto import Graph, Model, Node, TensorMessage
 
+MAX_CONSTANTS = 60_000
 STANDARD_DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
@@ -88,6 +90,8 @@ class Dataflow:
                 self._link(subgraph, Scope(scope.path + path, scope))
 
     def _declare(self, name: str, scope: Scope, message: TensorMessage) -> None:
+        if len(self.constants) >= MAX_CONSTANTS:
+            raise LimitExceededError(f"the graph has more than {MAX_CONSTANTS} constants, which no exporter writes")
         value = Value(name, scope, message)
         scope.values[name] = value
         self.constants.append(value)
