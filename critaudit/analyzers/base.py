@@ -26,7 +26,7 @@ class Settings:
     device: str = "cpu"
     activation: str | None = None
     inputs: NDArray[np.float32] | None = None
-    samples: int = 64
+    samples: int = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def audit(
     activation: str | None = None,
     device: str = "auto",
     seed: int = 0,
-    samples: int = 64,
+    samples: int = 16,
     jobs: int | None = None,
     random_weights: bool = False,
     trust: bool = False,

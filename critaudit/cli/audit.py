@@ -51,7 +51,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--samples",
     type=click.IntRange(1, 65536),
-    default=64,
+    default=16,
     show_default=True,
     help="Random inputs where none are given.",
 )
