@@ -198,7 +198,8 @@ def _norm(weight: Weight, known: Catalogue, where: names.Place, module: str) -> 
     evident = names.is_norm_module(module) or f"{where.parent}running_mean" in known.tensors
     if not evident and vector:
         named = names.is_norm_layer(where.owner)
-        evident = (scale and (named or same)) or (shift and alone is not None and len(alone.shape) == 1)
+        partner = named if alone is None else len(alone.shape) == 1
+        evident = (scale and (named or same)) or (shift and partner)
     if not evident and not vector:
         evident = same and not shift
     if not evident:

@@ -114,6 +114,32 @@ class Part:
         return self.whole.read()[(slice(None),) * self.axis + (slice(self.start, self.stop),)].copy()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reordered:
+    """An array with its axes in another order."""
+
+    whole: Array
+    order: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in the new order."""
+        return tuple(self.whole.shape[axis] for axis in self.order)
+
+    @property
+    def dtype(self) -> str:
+        """The stored type."""
+        return self.whole.dtype
+
+    def narrow(self, axis: int, start: int, stop: int) -> Reordered:
+        """See Array."""
+        return Reordered(self.whole.narrow(self.order[axis], start, stop), self.order)
+
+    def read(self) -> NDArray[np.generic]:
+        """See Array. A view of what is read."""
+        return self.whole.read().transpose(self.order)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How a tensor acts: (groups·outputs, inputs, *kernel), or with the inputs first (groups·inputs, outputs, *kernel).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from critaudit.model import Kind, WeightMatrix
 from critaudit.structure import packed
-from critaudit.structure.arrays import Array, Layout
+from critaudit.structure.arrays import Array, Layout, Reordered
 from critaudit.structure.catalogue import Catalogue, Weight
 from critaudit.structure.chain import Chain, Link, natural_order
 from critaudit.structure.names import (
@@ -27,17 +27,19 @@ from critaudit.structure.names import (
 
 _EMBEDDING = "rows are the entries of the table, columns their dimensions: rows are looked up, not summed over"
 _STORED_TRANSPOSED = "stored as inputs × outputs"
+_KERNEL_FIRST = "stored with the kernel first, as TensorFlow and JAX do"
 _GPT2 = re.compile(r"c_attn|c_fc|c_proj|q_attn")
 _DENSE_MODULES = ("Linear", "LazyLinear", "NonDynamicallyQuantizableLinear")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How one weight is taken."""
+    """How one weight is taken; `order` is that of the axes in the layout where the tensor has them in another."""
 
     kind: Kind
     layout: Layout
     note: str | None = None
+    order: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +84,9 @@ def matrices_in(weight: Weight, around: Surroundings) -> list[WeightMatrix]:
     packing = packed.recurrent(weight, around.known)
     if packing is not None:
         # The layer is known, so nothing that was guessed from the tensor's shape is worth a note.
-        form = Form(packing.kind, form.layout, packing.note)
+        form = replace(form, kind=packing.kind, note=packing.note)
     elif (packing := _shared(weight, form, around.known)) is not None:
-        form = Form(packing.kind, form.layout, _join(form.note, packing.note))
+        form = replace(form, kind=packing.kind, note=_join(form.note, packing.note))
     if packing is None or not packing.pieces:
         return [_matrix(weight, weight.array, form, "", None)]
     return [
@@ -119,7 +121,7 @@ def _matrix(weight: Weight, array: Array, form: Form, label: str, nonlinearity: 
         activation=nonlinearity or activation,
         tensor=weight.tensor,
         note=_join(form.note, weight.note),
-        _read=partial(_read, array, layout),
+        _read=partial(_read, array if form.order is None else Reordered(array, form.order), layout),
     )
 
 
@@ -144,14 +146,24 @@ def _form(weight: Weight, around: Surroundings) -> Form:
     where = place(weight.name)
     if len(shape) == 3 and is_expert_stack(weight.name, where):
         return _experts(weight, around, where)
-    if where.role == "kernel":
-        layout = Layout((shape[-1], shape[-2], *shape[:-2]))
-        return Form("conv", layout, "kernel axes first, as TensorFlow and JAX store them")
+    if where.role == "kernel" and len(shape) <= 5:
+        return _jax_kernel(shape, where)
     if len(shape) > 5 or not is_weight(where.role):
         rest = math.prod(shape[1:])
         return Form("other", Layout((shape[0], rest)), "no known layer: the first axis is taken as the outputs")
     guess = around.chain.convolutions[weight.name]
     return _convolution(shape, guess.groups, guess.inputs_first, guess.note)
+
+
+def _jax_kernel(shape: tuple[int, ...], where: Place) -> Form:
+    """Flax's convolutions (*kernel, inputs, outputs), attention (inputs, heads, size), its way out the other way."""
+    if len(shape) == 3 and where.owner in ("query", "key", "value"):
+        return Form("attention", Layout((shape[0], shape[1] * shape[2]), inputs_first=True), _STORED_TRANSPOSED)
+    if len(shape) == 3 and where.owner == "out":
+        return Form("linear", Layout((shape[0] * shape[1], shape[2]), inputs_first=True), _STORED_TRANSPOSED)
+    axes = len(shape)
+    order = (axes - 1, axes - 2, *range(axes - 2))
+    return Form("conv", Layout(tuple(shape[axis] for axis in order)), _KERNEL_FIRST, order)
 
 
 def _module(weight: Weight) -> str:
@@ -189,7 +201,11 @@ def _dense(weight: Weight, around: Surroundings, module: str) -> Form:
         return Form("linear", Layout(shape))
     bias = around.known.bias_length(weight.name)
     known_module = packed.recurrent_role(where.role) is not None or "Attention" in module
-    if module.startswith("Embedding") or (bias is None and not known_module and is_embedding_layer(where)):
+    if (
+        where.role == "embedding"
+        or module.startswith("Embedding")
+        or (bias is None and not known_module and is_embedding_layer(where))
+    ):
         return Form("embedding", Layout(shape), _EMBEDDING)
     if _transposed_dense(shape, bias, where, around):
         return Form("linear", Layout(shape, inputs_first=True), _STORED_TRANSPOSED)

@@ -134,6 +134,8 @@ def added_parameter(where: Place, shape: tuple[int, ...]) -> str | None:
         return POSITION
     if _is(_TOKEN, where.role):
         return "learned token: an input, not a weight matrix"
+    if where.role in ("A_log", "A_logs"):
+        return "decay rates of a state space: no matrix acts with them"
     trivial = sum(n > 1 for n in shape) <= 1
     if trivial and _is(_LAYER_SCALE, where.role):
         return "layer scale: multiplies each channel"

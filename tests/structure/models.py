@@ -19,7 +19,7 @@ def reference(tensor: torch.Tensor) -> TensorRef:
     """The tensor as a reference into its storage: ties and views share their key as they do in a file."""
     tensor = tensor.detach()
     storage = tensor.untyped_storage()
-    raw = np.frombuffer(bytes(storage.tolist()), dtype=np.uint8) if len(storage) else np.empty(0, np.uint8)
+    raw = torch.empty(0, dtype=torch.uint8).set_(storage).numpy().copy()
     key = ("memory", storage.data_ptr() or id(tensor))
     stride = None if tensor.is_contiguous() else tuple(tensor.stride())
     return TensorRef(MemoryStorage(raw, key), NAMES[tensor.dtype], tuple(tensor.shape), tensor.storage_offset(), stride)

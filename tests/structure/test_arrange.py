@@ -103,6 +103,8 @@ def test_given_a_buffer_on_shared_memory_then_the_parameter_still_counts() -> No
         ("fc.bias", (4,), "bias: not a weight matrix", True),
         ("norm1.weight", (4,), "normalisation scale", True),
         ("ln_f.gamma", (4,), "normalisation scale", True),
+        ("LayerNorm.beta", (4,), "normalisation shift", True),
+        ("mixer.A_log", (8, 4), "decay rates of a state space: no matrix acts with them", True),
         ("blocks.0.ls1.gamma", (4, 1, 1), "layer scale: multiplies each channel", True),
         ("cls_token", (1, 1, 8), "learned token: an input, not a weight matrix", True),
         ("pos_embed", (1, 5, 8), "position embedding: no matrix acts with it", True),

@@ -269,3 +269,19 @@ def test_given_groups_that_do_not_divide_the_channels_then_the_hint_is_doubted()
     assert matrix.groups == 1
     assert matrix.note is not None
     assert "do not divide" in matrix.note
+
+
+def test_given_jax_names_then_kernels_are_turned_into_torchs_order() -> None:
+    rng = np.random.default_rng(0)
+    dense, conv = rng.standard_normal((5, 3)).astype("f4"), rng.standard_normal((2, 3, 4, 6)).astype("f4")
+    query, out = rng.standard_normal((6, 2, 3)).astype("f4"), rng.standard_normal((2, 3, 6)).astype("f4")
+    values = {"Dense_0/kernel": dense, "Conv_0/kernel": conv, "attn/query/kernel": query, "attn/out/kernel": out}
+    values["qkv/kernel"] = conv
+    found = {m.name: m for m in arrange({name: array_reference(value) for name, value in values.items()}, {}, ())[0]}
+    np.testing.assert_array_equal(found["Dense_0/kernel"].read()[0], dense.T)
+    np.testing.assert_array_equal(found["Conv_0/kernel"].read()[0], conv.transpose(3, 2, 0, 1).reshape(6, -1))
+    np.testing.assert_array_equal(found["qkv/kernel"].read(), found["Conv_0/kernel"].read())
+    assert found["Conv_0/kernel"].shape == (2, 3, 4, 6)
+    assert (found["Conv_0/kernel"].kernel, found["Conv_0/kernel"].fan_in) == ((2, 3), 24)
+    np.testing.assert_array_equal(found["attn/query/kernel"].read()[0], query.reshape(6, 6).T)
+    np.testing.assert_array_equal(found["attn/out/kernel"].read()[0], out.reshape(6, 6).T)
