@@ -12,7 +12,7 @@ from critaudit.sources.names import NameBudget, component
 from critaudit.sources.torch_tensors import TensorLike
 
 _MAX_DEPTH = 100
-_MAX_MODULES = 100_000
+_MAX_MODULES = 50_000
 _CONVOLUTIONS = tuple(f"Conv{kind}{n}d" for kind in ("", "Transpose") for n in "123")
 _WEIGHTED = frozenset({"Linear", "Bilinear", "Conv1D", *_CONVOLUTIONS})
 # Between a layer and its nonlinearity these change the scale or the resolution, not the order of the two.

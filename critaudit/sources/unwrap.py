@@ -37,6 +37,7 @@ _MAX_PROBLEMS = 20
 # Views and expanded tensors may claim more bytes than the file has, but only so many more.
 _FREE_BYTES = 128 * 2**20
 _BYTES_RATIO = 4
+_BESIDE = "a value beside the model's own weights"
 _ATTRIBUTE = "an attribute of the module, no parameter or buffer of its state dict"
 _COPY = "an averaged copy (EMA) of the weights; the model itself is audited"
 _TOO_MANY = "the tensors claim far more elements than the file holds"
@@ -83,6 +84,9 @@ def unwrap(root: object, format_name: str, label: str, size: int, problems: Iter
     for group, reason in zip(groups, reasons, strict=True):
         if reason is None:
             budget = _keep(group, prefixes[id(group)], lightning, budget, outcome)
+        elif reason == _BESIDE:
+            for key, (name, tensor) in zip(group.tensors, group.named().items(), strict=True):
+                _leave_out({name: tensor}, _role((key,)) or reason, outcome)
         else:
             _leave_out(group.named(), reason, outcome)
         _leave_out(group.attributes, _ATTRIBUTE, outcome, meant=True)
@@ -108,7 +112,7 @@ def _reasons(groups: list[Group]) -> list[str | None]:
     inner = {group.path[:-1] for group, reason in zip(groups, reasons, strict=True) if reason is None and group.wrapped}
     for at, group in enumerate(groups):
         if reasons[at] is None and group.path in inner and not group.module:
-            reasons[at] = "a value beside the model's own weights"
+            reasons[at] = _BESIDE
     model = [at for at, reason in enumerate(reasons) if reason is None]
     averaged = [at for at in model if any(_AVERAGED.search(part.lower()) for part in groups[at].path)]
     if averaged and len(averaged) < len(model):
