@@ -159,13 +159,13 @@ class Report:
         return to_dict(self)
 
     def to_json(self, path: str | Path) -> Path:
-        """Write the report as ASCII JSON; equal reports give equal bytes. Raises CritauditError if it cannot."""
+        """Write the report as ASCII JSON; equal reports give equal bytes. Raises UsageError if it cannot."""
         from critaudit.report.writing import to_json, write_text
 
         return write_text(path, to_json(self))
 
     def to_html(self, path: str | Path) -> Path:
-        """Write the report as one self-contained HTML page. Raises CritauditError if it cannot."""
+        """Write the report as one self-contained HTML page. Raises UsageError if it cannot."""
         from critaudit.report.html import render
         from critaudit.report.writing import write_text
 

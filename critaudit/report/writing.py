@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from critaudit.errors import CritauditError
+from critaudit.errors import UsageError
 from critaudit.measurement import Measurement
 from critaudit.report.record import SCHEMA, Report
 
@@ -72,13 +72,13 @@ def to_json(report: Report) -> str:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write `text` as UTF-8 and return the path. Raises CritauditError where the file system refuses."""
+    """Write `text` as UTF-8 and return the path. Raises UsageError where the file system refuses."""
     target = Path(path)
     try:
         target.write_text(text, encoding="utf-8", newline="\n")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CritauditError(
+        raise UsageError(
             f"{target}: the report could not be written ({reason}); name a file in a folder that exists and is yours"
         ) from error
     return target

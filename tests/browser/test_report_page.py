@@ -99,6 +99,15 @@ def test_given_a_figure_when_pointed_at_then_it_names_the_layer_and_a_click_lead
     page.wait_until("location.hash === '#layer-blocks.0.conv.weight'")
 
 
+def test_given_a_figure_then_it_can_be_saved_as_an_image(page: Page) -> None:
+    page.evaluate(DRAW_ALL)
+
+    image = page.evaluate("Plotly.toImage(document.querySelector('.plot'), {format: 'png', width: 300, height: 200})")
+
+    assert base64.b64decode(image.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert len(image) > 2000
+
+
 def test_given_the_layer_table_when_sorted_then_numbers_are_in_order_and_gaps_are_last(page: Page) -> None:
     cells = "[...document.querySelectorAll('#layer-table tbody tr')].map((row) => row.cells[3].textContent)"
     header = "document.querySelector('#layer-table th:nth-child(4)')"

@@ -12,7 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from critaudit.errors import CritauditError
+from critaudit.errors import UsageError
 from critaudit.measurement import Measurement
 from critaudit.report import Layer, Report
 from critaudit.report.writing import to_json
@@ -120,7 +120,7 @@ def test_given_settings_of_any_type_when_written_then_json_holds_them() -> None:
 
 @pytest.mark.parametrize("target", ["missing/report.json", "", "nul\0byte"])
 def test_given_a_path_that_cannot_be_written_then_one_line_says_so(target: str, tmp_path: Path) -> None:
-    with pytest.raises(CritauditError, match="could not be written") as caught:
+    with pytest.raises(UsageError, match="could not be written") as caught:
         small_report().to_json(str(tmp_path / target))
 
     assert "\n" not in str(caught.value)

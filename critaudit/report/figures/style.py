@@ -86,7 +86,14 @@ def figure(
 def level(height: float, label: str, *, at: float | None = None) -> dict[str, Any]:
     """Layout of a horizontal guide with its meaning on it; `at` is the label's height where it differs (log axes)."""
     line = {"color": GUIDE, "dash": "dash", "width": 1}
-    place = {"xref": "paper", "x": 1, "xanchor": "right", "y": height if at is None else at, "yanchor": "bottom"}
+    place = {
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "y": height if at is None else at,
+        "yanchor": "bottom",
+        "yshift": 6,
+    }
     return {
         "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": height, "y1": height, "line": line}],
         "annotations": [{"text": label, **place}],
