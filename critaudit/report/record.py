@@ -117,7 +117,7 @@ class Provenance:
     created: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report:
     """An audit's complete result. Made by `critaudit.audit`, read back by `Report.load`, shown by every renderer.
 
@@ -191,6 +191,10 @@ class Report:
         from critaudit.report.figures import Figures
 
         return Figures(self)
+
+    def __repr__(self) -> str:
+        """One line; the full record has thousands."""
+        return f"<Report on {self.source.name}: {len(self.layer_records)} layers, {len(self.findings)} findings>"
 
     def _repr_html_(self) -> str:
         from critaudit.report.notebook import summary

@@ -18,4 +18,8 @@ def test_given_hostile_names_then_no_element_is_injected() -> None:
     allowed = {"div", "p", "table", "thead", "tbody", "tr", "th", "td", "code"}
 
     assert {name for name, _ in elements(hostile_report()._repr_html_())} <= allowed
-    assert "9 more findings" in hostile_report()._repr_html_() or "more finding" in hostile_report()._repr_html_()
+    assert "and 9 more findings" in hostile_report()._repr_html_()
+
+
+def test_given_a_report_then_its_text_is_one_short_line() -> None:
+    assert repr(small_report()) == "<Report on network.pt: 12 layers, 3 findings>"
