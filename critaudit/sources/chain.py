@@ -91,6 +91,8 @@ def _paired(names: Sequence[str], axes: Mapping[str, int]) -> list[tuple[str, st
         return []
     if any(_NO_BIAS.search(name) for name in vectors):
         return []
+    if not weights:
+        return []
     found: dict[str, str | None] = {}
     for weight, behind in zip(names, [*names[1:], ""], strict=True):
         if axes[weight] != 2:
