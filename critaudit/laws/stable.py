@@ -135,7 +135,7 @@ class _Peak:
 
 def _climb(bins: Bins) -> _Peak:
     """Newton on coarse points, then chord steps on fine ones."""
-    fine = _merged((bins.points - bins.middle) / bins.scale, bins.counts, _FINE)
+    fine = standardised(bins)
     coarse = _merged(fine.points, fine.weights, _COARSE)
     theta, slope = maximise(coarse, _start(bins))
     theta, value = polish(fine, theta, slope)
@@ -164,6 +164,11 @@ def _check(bins: Bins) -> None:
         raise CritauditError(
             f"{share:.0%} of the non-zero entries are about {bins.points[top]:.4g}; a continuous law does not apply"
         )
+
+
+def standardised(bins: Bins) -> Sample:
+    """The entries in units of half their quartile distance around the median, merged to a few thousand points."""
+    return _merged((bins.points - bins.middle) / bins.scale, bins.counts, _FINE)
 
 
 def _merged(points: Array, counts: Array, per_unit: int) -> Sample:
