@@ -279,7 +279,7 @@ def _float8_values(dtype: str) -> NDArray[np.float32]:
     else:
         top = exponent == 2**exponent_bits - 1
         values[top] = np.where(mantissa[top] == 0, sign[top] * np.inf, np.nan)
-    return values.astype(np.float32)
+    return np.asarray(values, np.float32)
 
 
 def _dequantise(array: NDArray[np.generic], quantisation: Quantisation) -> NDArray[np.float32]:

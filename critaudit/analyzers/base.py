@@ -33,13 +33,15 @@ class Settings:
 class LayerInput:
     """One weight matrix, read: `blocks` has shape (groups, rows, columns); `finite` says that all entries are.
 
-    `bias` is the layer's bias vector where the source has one that fits.
+    `bias` is the layer's bias vector where the source has one that fits. `normalised` says that the network has
+    normalisation layers, which undo the scale of the weights before them.
     """
 
     matrix: WeightMatrix
     blocks: NDArray[np.generic]
     finite: bool
     bias: NDArray[np.generic] | None
+    normalised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _IDS = ("j0", "j", "chi1", "distance", "phase")
 # |ln χ₁| beyond which a signal's small differences grow or fade by 2 per layer: worth a word.
 _FAR = math.log(2.0)
 _LINEAR = "no nonlinearity follows this layer (an output, or a linear path): it has no edge of its own"
+_NORMALISED = "the network normalises its signals, so the scale of this layer's weights does not act as it does here"
 _NO_ACTIVATION = "the layer's activation is not known; name it with --activation"
 
 
@@ -56,9 +57,10 @@ def _chi1(j: float, activation: str | None, layer: LayerInput) -> Measurements:
     except CritauditError as error:
         return {"edge.chi1": undetermined(str(error)), "edge.distance": undetermined(str(error))}
     distance = math.log(chi1) if chi1 > 0 else -math.inf
+    caveat = _NORMALISED if layer.normalised else None
     return {
-        "edge.chi1": measured(chi1, n=layer.blocks.size, method=method),
-        "edge.distance": measured(distance, n=layer.blocks.size, method=f"ln χ₁; {method}"),
+        "edge.chi1": measured(chi1, n=layer.blocks.size, method=method, reason=caveat),
+        "edge.distance": measured(distance, n=layer.blocks.size, method=f"ln χ₁; {method}", reason=caveat),
     }
 
 
@@ -89,8 +91,13 @@ def _summary(layers: Sequence[Layer]) -> Measurements:
 
 
 def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
-    far = [(layer, value) for layer, value in numbers(layers, "edge.distance") if abs(value) > _FAR]
-    known = len(numbers(layers, "edge.distance"))
+    acting = [
+        (layer, value)
+        for layer, value in numbers(layers, "edge.distance")
+        if layer.measurements["edge.distance"].reason is None  # where signals are normalised it decides nothing
+    ]
+    far = [(layer, value) for layer, value in acting if abs(value) > _FAR]
+    known = len(acting)
     for sign, word, effect in ((-1, "ordered", "fade"), (1, "chaotic", "grow")):
         side = [(layer, value) for layer, value in far if value * sign > 0]
         if side:
@@ -99,12 +106,12 @@ def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
                 f"edge.{word}",
                 "info",
                 worst.name if len(side) == 1 else None,
-                f"{len(side)} of {known} layers lie far on the {word} side of the edge of chaos "
+                f"{len(side)} of {known} layers {'lies' if len(side) == 1 else 'lie'} far on the {word} side of the edge of chaos "
                 f"(|ln χ₁| > ln 2; strongest: {worst.name}, χ₁ = {math.exp(value):.3g}): iterated on itself, such a "
                 f"layer makes small differences {effect}.",
                 ("edge.chi1", "edge.distance"),
-                "Computed for independent weights of the same variance and without normalisation or residual branches; "
-                "a trained layer is neither.",
+                "Computed for independent weights of the same variance and without residual branches; a trained layer's "
+                "weights are not independent.",
             )
 
 

@@ -31,11 +31,12 @@ def measure_weights(
     analyzers = [analyzer for analyzer in analyzers if analyzer.layer is not None]
     total = len(view.matrices)
     budget = _Budget(max((matrix.size for matrix in view.matrices), default=0))
+    normalised = any((entry.reason or "").startswith("normalisation") for entry in view.ledger)
     lost: dict[str, str] = {}
 
     def work(matrix: WeightMatrix) -> Layer:
         with budget.taken(matrix.size):
-            return _measure_matrix(view, matrix, analyzers, settings, lost)
+            return _measure_matrix(view, matrix, analyzers, settings, normalised=normalised, lost=lost)
 
     with threadpool_limits(1), ThreadPoolExecutor(max_workers=max(1, min(jobs, total))) as pool:
         futures: list[Future[Layer]] = [pool.submit(work, matrix) for matrix in view.matrices]
@@ -81,11 +82,13 @@ def _measure_matrix(
     matrix: WeightMatrix,
     analyzers: Sequence[Analyzer],
     settings: Settings,
+    *,
+    normalised: bool,
     lost: dict[str, str],
 ) -> Layer:
     measurements: dict[str, Measurement] = {}
     try:
-        layer = _read(view, matrix)
+        layer = _read(view, matrix, normalised)
     except (SourceError, MemoryError) as error:
         reason = str(error) or f"{matrix.size:,} entries do not fit into memory"
         lost[matrix.tensor] = reason
@@ -104,7 +107,7 @@ def _measure(analyzer: Analyzer, layer: LayerInput, settings: Settings) -> dict[
         return {f"{analyzer.id}.status": failed(str(error) or type(error).__name__)}
 
 
-def _read(view: ModelView, matrix: WeightMatrix) -> LayerInput:
+def _read(view: ModelView, matrix: WeightMatrix, normalised: bool) -> LayerInput:
     blocks = matrix.read()
     flat = blocks.reshape(-1)
     finite = all(bool(np.isfinite(flat[start : start + _CHUNK]).all()) for start in range(0, flat.size, _CHUNK))
@@ -113,4 +116,4 @@ def _read(view: ModelView, matrix: WeightMatrix) -> LayerInput:
     if reference is not None and reference.shape == (matrix.groups * matrix.rows,):
         values = reference.read()
         bias = values if np.issubdtype(values.dtype, np.floating) and np.isfinite(values).all() else None
-    return LayerInput(matrix, blocks, finite, bias)
+    return LayerInput(matrix, blocks, finite, bias, normalised)

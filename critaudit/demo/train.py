@@ -27,12 +27,13 @@ def main(folder: Path, output: Path) -> None:
     images, labels = _images(folder / "train-images-idx3-ubyte.gz"), _labels(folder / "train-labels-idx1-ubyte.gz")
     test = _images(folder / "t10k-images-idx3-ubyte.gz"), _labels(folder / "t10k-labels-idx1-ubyte.gz")
     network = _network()
+    hidden = [layer for layer in network if isinstance(layer, nn.Linear)][:2]
     optimizer = torch.optim.SGD(network.parameters(), lr=HYPERPARAMETERS["lr"])
     for epoch in range(max(KEPT_EPOCHS) + 1):
         if epoch > 0:
             _train_one_epoch(network, optimizer, images, labels)
         accuracy = _accuracy(network, *test)
-        squares = [WIDTH * network[k].weight.detach().var().item() for k in (0, 2)]
+        squares = [WIDTH * layer.weight.detach().var().item() for layer in hidden]
         print(f"epoch {epoch:2d}  test accuracy {accuracy:.4f}  J² {squares[0]:.4f} {squares[1]:.4f}", flush=True)
         if epoch in KEPT_EPOCHS:
             checkpoint = {
@@ -59,7 +60,7 @@ def _network() -> nn.Sequential:
 
 def _train_one_epoch(network: nn.Sequential, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
     loss = nn.CrossEntropyLoss()
-    for batch in torch.randperm(len(images)).split(int(HYPERPARAMETERS["batch_size"])):
+    for batch in torch.split(torch.randperm(len(images)), int(HYPERPARAMETERS["batch_size"])):
         optimizer.zero_grad()
         loss(network(images[batch]), labels[batch]).backward()
         optimizer.step()

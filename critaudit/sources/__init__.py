@@ -56,13 +56,14 @@ def _view(contents: Contents, info: SourceInfo, *, arch: str | None, activation:
 
     named = contents.metadata.get("activation")
     known = activation or (named if isinstance(named, str) else None)
-    if contents.runnable is not None and arch is None:
-        runnable, hints = contents.runnable, dict(contents.hints)
+    hints = dict(contents.hints)
+    runnable = contents.runnable
+    if runnable is not None and arch is None:
         architecture = Architecture(contents.architecture, "given", "the source is the network itself")
     else:
         recognition = recognise(contents.tensors, arch=arch, activation=known)
         runnable, architecture = recognition.runnable, recognition.architecture
-        hints = {**contents.hints, **recognition.hints}
+        hints |= recognition.hints
     if activation is not None:
         hints = {name: replace(hint, activation=hint.activation or activation) for name, hint in hints.items()}
     matrices, ledger = arrange(contents.tensors, hints, contents.left_out)
@@ -102,29 +103,48 @@ def _open(source: Source, *, random_weights: bool, trust: bool, seed: int) -> tu
         contents = read_live(source)
         return contents, SourceInfo(printable(type(source).__name__), contents.format, None, None)
     text = os.fspath(source)
-    contents = _hub(text, random_weights=random_weights, seed=seed) if isinstance(source, str) else None
-    if contents is None and random_weights:
-        raise UsageError("--random-weights needs a hub name such as timm:resnet18; a file has weights of its own")
-    if contents is None and isinstance(source, str) and _mode(text) is None and _FACTORY.fullmatch(text):
+    named = _by_name(text, random_weights=random_weights, seed=seed) if isinstance(source, str) else None
+    if named is not None:
+        return named, SourceInfo(printable(text), named.format, None, None)
+    if random_weights:
+        raise UsageError("--random-weights needs a name such as timm:resnet18; this source has weights of its own")
+    path = Path(text)
+    found = _by_path(path, trust=trust)
+    return found, SourceInfo(printable(path.name or text), found.format, path, _size(path))
+
+
+def _by_name(text: str, *, random_weights: bool, seed: int) -> Contents | None:
+    """What a hub or a factory of the user's gives; None where the text is no such name."""
+    from critaudit.sources import hub
+
+    prefix, _, name = text.partition(":")
+    if prefix == "timm":
+        return hub.read_timm(name, random_weights=random_weights, seed=seed)
+    if prefix == "torchvision":
+        return hub.read_torchvision(name, random_weights=random_weights, seed=seed)
+    if random_weights:
+        return None
+    if prefix == "hf":
+        return hub.read_huggingface(name)
+    if _FACTORY.fullmatch(text) and _mode(text) is None:
         from critaudit.sources.factory import read_factory
 
-        contents = read_factory(text)
-    if contents is not None:
-        return contents, SourceInfo(printable(text), contents.format, None, None)
-    path = Path(text)
+        return read_factory(text)
+    return None
+
+
+def _by_path(path: Path, *, trust: bool) -> Contents:
     if trust:
         from critaudit.sources.trusted import read_trusted
 
-        contents = read_trusted(path)
-    elif stat.S_ISDIR(_mode(text) or 0):
+        return read_trusted(path)
+    if stat.S_ISDIR(_mode(os.fspath(path)) or 0):
         from critaudit.sources.folder import read_folder
 
-        contents = read_folder(path)
-    else:
-        from critaudit.sources.detect import read_file
+        return read_folder(path)
+    from critaudit.sources.detect import read_file
 
-        contents = read_file(RegularFile(path))
-    return contents, SourceInfo(printable(path.name or text), contents.format, path, _size(path))
+    return read_file(RegularFile(path))
 
 
 def _mode(path: str) -> int | None:
@@ -133,19 +153,6 @@ def _mode(path: str) -> int | None:
         return Path(path).stat().st_mode
     except (OSError, ValueError):
         return None
-
-
-def _hub(text: str, *, random_weights: bool, seed: int) -> Contents | None:
-    from critaudit.sources import hub
-
-    prefix, _, name = text.partition(":")
-    if prefix == "timm":
-        return hub.read_timm(name, random_weights=random_weights, seed=seed)
-    if prefix == "torchvision":
-        return hub.read_torchvision(name, random_weights=random_weights, seed=seed)
-    if prefix == "hf":
-        return hub.read_huggingface(name)
-    return None
 
 
 def fingerprint(path: Path) -> str:
