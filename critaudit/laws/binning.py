@@ -1,9 +1,9 @@
 """A large array as a few thousand weighted points: one pass, chunk by chunk, in the stored type.
 
 Heavy tails need relative resolution, so floats are binned by the top 17 bits of float32(x − centre): 2⁸ bins per octave
-and sign (2¹⁰ up to 2²¹ entries; up to 2¹⁷ every value is kept). Formats with few values (float16, bfloat16, integers of
-8 and 16 bits, dequantised levels) are counted value by value, lossless.
-Peak extra memory: the counts and one chunk, about 12 MB.
+and sign (2⁹ up to 2²¹ entries, 2¹⁰ up to 2¹⁹; up to 2¹⁷ every value is kept). Formats with few values (float16,
+bfloat16, integers of 8 and 16 bits, dequantised levels) are counted value by value, lossless.
+Peak extra memory: the counts and one chunk, about 8 MB.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _CHUNK = 1 << 17
-# A float32 loses its lowest bits: sign, exponent and 8 (10 in smaller arrays) bits of the significand remain. The
-# loss shifts an estimate by about 0.001 (0.0003) of its standard error.
-_SHIFT, _SHIFT_SMALLER, _SMALLER = 15, 13, 1 << 21
+# A float32 loses its lowest bits; sign, exponent and 8 (9, 10 in smaller arrays) bits of the significand remain. The
+# loss moves an estimate of α by less than 3e-6, about 0.001 of its standard error.
+_SHIFTS = ((1 << 19, 13), (1 << 21, 14))
+_SHIFT = 15
 _SAMPLE = 4096
 _MANY_LEVELS = 512
 _FEW = 1 << 17  # up to here every value is kept as it is
@@ -175,8 +176,8 @@ def _provisional_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
 
 
 def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins:
-    shift = _SHIFT if flat.size > _SMALLER else _SHIFT_SMALLER
-    chunk_size = _CHUNK if flat.size > _SMALLER else 4 * _CHUNK
+    shift = next((shift for size, shift in _SHIFTS if flat.size <= size), _SHIFT)
+    chunk_size = _CHUNK if shift == _SHIFT else 2 * _CHUNK
     counts = np.zeros(1 << (32 - shift), dtype=np.int64)
     plain = flat.dtype == np.float32 and exponent == 0
     middle = float(np.float32(centre)) if plain else centre

@@ -119,12 +119,14 @@ def gaussian_likelihood_ratio(values: NDArray[np.generic]) -> float:
 class _Peak:
     """The maximum of the likelihood of the standardised entries, and the Gaussian beside it.
 
-    `slope` is on the coarse points at θ; `value` and `gaussian` (mean, variance, log-likelihood) are on the fine ones.
+    `start` is the maximum on the coarse points, `slope` is theirs there; θ, `value` and `gaussian` (mean, variance,
+    log-likelihood) are on the fine ones.
     """
 
     coarse: Sample
-    theta: Array
+    start: Array
     slope: Slope
+    theta: Array
     value: float
     gaussian: tuple[float, float, float]
 
@@ -137,9 +139,9 @@ def _climb(bins: Bins) -> _Peak:
     """Newton on coarse points, then chord steps on fine ones."""
     fine = standardised(bins)
     coarse = _merged(fine.points, fine.weights, _COARSE)
-    theta, slope = maximise(coarse, _start(bins))
-    theta, value = polish(fine, theta, slope)
-    return _Peak(coarse, theta, maximise(coarse, theta, limit=0)[1], value, _gaussian(fine))
+    start, slope = maximise(coarse, _start(bins))
+    theta, value = polish(fine, start, slope)
+    return _Peak(coarse, start, slope, theta, value, _gaussian(fine))
 
 
 def _check(bins: Bins) -> None:
@@ -225,8 +227,8 @@ def _interval(peak: _Peak, *, boundary: bool) -> tuple[float, float]:
     """95 % profile interval of α; its upper end is 2 where the Gaussian is not rejected."""
     information = float(peak.slope.information[0, 0])
     step = min(1.96 / math.sqrt(information), 1.0) if information > 0 else 1.0
-    low = profile_bound(peak.coarse, peak.theta, peak.slope.value, +1, max(step, 1e-6))
-    high = -math.inf if boundary else profile_bound(peak.coarse, peak.theta, peak.slope.value, -1, max(step, 1e-6))
+    low = profile_bound(peak.coarse, peak.start, peak.slope, +1, max(step, 1e-6))
+    high = -math.inf if boundary else profile_bound(peak.coarse, peak.start, peak.slope, -1, max(step, 1e-6))
     return 2 - math.exp(low), 2.0 if high <= LOWEST[0] else 2 - math.exp(high)
 
 
@@ -237,7 +239,7 @@ def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
     near = maximise(peak.coarse, start, limit=0)[1]
     # Here the log-likelihood is linear in 2 − α: the first guess is where that line has fallen by 1.92.
     guess = math.log(1.92 * math.exp(start[0]) / max(-float(near.gradient[0]), 1e-12)) - start[0]
-    low = profile_bound(peak.coarse, start, near.value, +1, min(max(guess, 0.5), 13.0))
+    low = profile_bound(peak.coarse, start, near, +1, min(max(guess, 0.5), 13.0))
     sigma = bins.scale * math.sqrt(variance / 2)
     location, location_se = bins.middle + bins.scale * mean, sigma * math.sqrt(2 / bins.n)
     loglik -= bins.n * math.log(bins.scale)

@@ -155,6 +155,15 @@ def _free(theta: Array, gradient: Array, fixed_alpha: bool) -> NDArray[np.bool_]
     return free
 
 
+def _profile_direction(peak: Slope) -> Array:
+    """How (η, β, ν/scale, s) move along the ridge of the likelihood per unit of η; (1, 0, 0, 0) where it is unclear."""
+    direction = np.array([1.0, 0.0, 0.0, 0.0])
+    rest = peak.information[1:, 1:]
+    if np.all(np.linalg.eigvalsh(rest) > 1e-6 * np.diag(rest).max()):
+        direction[1:] = -np.linalg.solve(rest, peak.information[1:, 0])
+    return direction
+
+
 def polish(sample: Sample, theta: Array, near: Slope, rounds: int = 3) -> tuple[Array, float]:
     """Newton steps on a finer sample with the information of a coarser one; returns θ and the log-likelihood."""
     value, gradient = score(sample, theta)
@@ -171,24 +180,28 @@ def polish(sample: Sample, theta: Array, near: Slope, rounds: int = 3) -> tuple[
     return theta, value
 
 
-def profile_bound(sample: Sample, best: Array, top: float, direction: int, first_step: float) -> float:
+def profile_bound(sample: Sample, best: Array, peak: Slope, direction: int, first_step: float) -> float:
     """η where twice the profile log-likelihood has fallen by 3.84 below `top`, or the limit of η on that side.
 
-    `direction` is +1 towards small α, −1 towards 2. The signed root of the fall is nearly linear in η, so a few secant
-    steps inside a bracket do.
+    `direction` is +1 towards small α, −1 towards 2; `peak` is the slope at the maximum `best`. The signed root of the
+    fall is nearly linear in η, so a few secant steps inside a bracket do.
     """
     target = math.sqrt(CHI_SQUARE_95)
+    along = _profile_direction(peak)
     end = float(HIGHEST[0] if direction > 0 else LOWEST[0])
     inside, root_inside, theta = float(best[0]), 0.0, best
     outside, root_outside = end, math.inf
     eta = inside + direction * first_step
     for _ in range(40):
         eta = min(eta, end) if direction > 0 else max(eta, end)
-        trial = theta.copy()
+        ahead = along * (eta - float(theta[0]))
+        trial = np.clip(theta + ahead * np.array([1.0, 1.0, math.exp(theta[3]), 1.0]), LOWEST, HIGHEST)
         trial[0] = eta
-        trial, there = maximise(sample, trial, fixed_alpha=True, tolerance=2e-3)
-        root = math.sqrt(max(2 * (top - there.value), 0.0))
-        if abs(root - target) < 5e-3:
+        trial, there = maximise(sample, trial, fixed_alpha=True, tolerance=0.02)
+        # The last step is not taken; what it promises is added.
+        gain = newton_step(there, _free(trial, there.gradient, fixed_alpha=True))[1]
+        root = math.sqrt(max(2 * (peak.value - there.value - gain), 0.0))
+        if abs(root - target) < 0.01:
             return eta
         if root < target:
             if eta == end:
