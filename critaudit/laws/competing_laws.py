@@ -54,12 +54,14 @@ def compare_laws(tail: Array, xmin: float, exponent: float) -> tuple[Comparison,
     """
     import powerlaw
 
-    ours = math.log((exponent - 1.0) / xmin) - exponent * np.log(tail / xmin)
+    # In units of xmin, so that the package's searches, which start at fixed places, do not depend on the scale.
+    tail = np.maximum(tail / xmin, 1.0)
+    ours = math.log(exponent - 1.0) - exponent * np.log(tail)
     found = []
     with warnings.catch_warnings():
         # The package warns of its own deprecations and of boundaries that it meets while searching.
         warnings.simplefilter("ignore")
-        fit = powerlaw.Fit(tail, xmin=xmin, verbose=False)
+        fit = powerlaw.Fit(tail, xmin=1.0, verbose=False)
         for law in _LAWS:
             try:
                 theirs = np.asarray(getattr(fit, law).loglikelihoods(tail), dtype=np.float64)
@@ -67,7 +69,7 @@ def compare_laws(tail: Array, xmin: float, exponent: float) -> tuple[Comparison,
                 continue
             if np.all(np.isfinite(theirs)):
                 found.append(_vuong(law, ours - theirs))
-    gain = cutoff_gain(np.log(tail / xmin), exponent)
+    gain = cutoff_gain(np.log(tail), exponent)
     found.append(Comparison("truncated_power_law", -gain, -math.sqrt(2.0 * gain), float(erfc(math.sqrt(gain)))))
     return tuple(found)
 

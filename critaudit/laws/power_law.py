@@ -98,8 +98,9 @@ def fit_power_tail(
     start = (
         int(np.searchsorted(sample, xmin)) if xmin is not None else _best_start(logs, min_tail, _COARSE, refine=True)
     )
-    # Relative to a given xmin, or to the first value of the tail.
-    origin = math.log(xmin) if xmin is not None else float(logs[start])
+    # A given xmin, or the first value of the tail itself: exp(ln x) may be a rounding above x.
+    first = float(xmin) if xmin is not None else float(sample[start])
+    origin = math.log(first)
     rate, distance = _fit_from(logs[start:] - origin)
     tail = sample[start:]
     error = rate / math.sqrt(tail.size)
@@ -107,12 +108,12 @@ def fit_power_tail(
     if bootstrap > 0:
         generator = rng if rng is not None else np.random.default_rng(0)
         interval = _bootstrap_interval(logs, None if xmin is None else origin, min_tail, bootstrap, generator)
-    comparisons = compare_laws(tail, math.exp(origin), 1.0 + rate) if compare else ()
+    comparisons = compare_laws(tail, first, 1.0 + rate) if compare else ()
     return PowerTail(
         exponent=1.0 + rate,
         interval=interval,
         standard_error=error,
-        xmin=math.exp(origin) if xmin is None else float(xmin),
+        xmin=first,
         n=int(sample.size),
         n_tail=int(tail.size),
         distance=distance,
