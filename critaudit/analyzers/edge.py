@@ -106,12 +106,12 @@ def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
                 f"edge.{word}",
                 "info",
                 worst.name if len(side) == 1 else None,
-                f"{len(side)} of {known} layers {'lies' if len(side) == 1 else 'lie'} far on the {word} side of the edge of chaos "
-                f"(|ln χ₁| > ln 2; strongest: {worst.name}, χ₁ = {math.exp(value):.3g}): iterated on itself, such a "
-                f"layer makes small differences {effect}.",
+                f"Far on the {word} side of the edge of chaos: {len(side)} of {known} layers (|ln χ₁| > ln 2; "
+                f"strongest: {worst.name}, χ₁ = {math.exp(value):.3g}). Iterated on itself, such a layer makes small "
+                f"differences {effect}.",
                 ("edge.chi1", "edge.distance"),
-                "Computed for independent weights of the same variance and without residual branches; a trained layer's "
-                "weights are not independent.",
+                "Computed for independent weights of the same variance and without residual branches; the weights of a "
+                "trained layer are not independent.",
             )
 
 

@@ -7,12 +7,22 @@ from collections.abc import Iterator, Sequence
 
 from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
 from critaudit.errors import CritauditError
+from critaudit.laws.comparison import EntryLaws, Verdict, compare_entry_laws
 from critaudit.laws.moments import Moments, moments
-from critaudit.laws.stable import StableFit, fit_stable
+from critaudit.laws.stable import StableFit
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report.record import Finding, Layer
 
 _PRUNED_SHARE = 0.05
+_LAW_IDS = ("alpha", "beta", "sigma", "g_paper", "g_forward", "verdict")
+_WORDS: dict[Verdict, str] = {
+    "gaussian_not_rejected": "Gaussian not rejected",
+    "lighter_than_gaussian": "lighter than Gaussian",
+    "stable_compatible": "heavy-tailed (stable-compatible)",
+    "heavier_not_stable": "heavier than Gaussian but not stable",
+    "scale_mixture": "scale mixture",
+    "undetermined": "undetermined",
+}
 
 
 def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
@@ -22,13 +32,12 @@ def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
         "entries.zeros": measured(found.zeros / max(found.n, 1), n=found.n, method="share of exact zeros"),
     }
     measurements |= _moments(found)
+    rows = layer.blocks.reshape(-1, layer.matrix.columns)
     try:
-        fit = fit_stable(layer.blocks.reshape(-1))
+        laws = compare_entry_laws(rows)
     except CritauditError as error:
-        for name in ("alpha", "beta", "sigma", "g_paper", "g_forward"):
-            measurements[f"entries.{name}"] = undetermined(str(error), n=found.finite)
-        return measurements
-    return measurements | _stable(fit, layer)
+        return measurements | {f"entries.{name}": undetermined(str(error), n=found.finite) for name in _LAW_IDS}
+    return measurements | _stable(laws.fit, layer) | _meaning(laws)
 
 
 def _moments(found: Moments) -> Measurements:
@@ -74,6 +83,46 @@ def _stable(fit: StableFit, layer: LayerInput) -> Measurements:
     }
 
 
+def _meaning(laws: EntryLaws) -> Measurements:
+    """What α̂ means: rivals, tails and verdict (PHYSICS: α̂ < 2 alone is no tail index)."""
+    n, fit = laws.fit.n, laws.fit
+    found = {
+        "entries.verdict": measured(
+            _WORDS[laws.verdict], n=n, method="stable law against rivals and tails", reason=laws.reason
+        ),
+        "entries.stable_gain": measured(laws.stable_gain, n=n, method="log-likelihood per entry above the Gaussian's"),
+        "entries.ks_distance": measured(
+            laws.distance, n=n, method="Kolmogorov–Smirnov distance from the stable fit: an effect size, no test"
+        ),
+    }
+    for rival in laws.rivals:
+        name = rival.name.lower().replace("-", "_").replace(" ", "_")
+        if name == "gaussian":
+            continue
+        parameters = ", ".join(f"{key} = {value:.3g}" for key, value in rival.parameters)
+        versus = (
+            "the two fits coincide" if rival.vuong_z is None else f"Vuong z of stable against it {rival.vuong_z:+.2f}"
+        )
+        found[f"entries.gain_{name}"] = measured(
+            rival.gain, n=n, method=f"log-likelihood per entry above the Gaussian's; {parameters}; {versus}"
+        )
+    for tail in laws.exceedances:
+        found[f"entries.tail_{tail.level:.0e}".replace("e-0", "e-")] = measured(
+            tail.ratio,
+            interval=tail.interval,
+            n=tail.observed,
+            method=f"entries beyond the stable fit's two-sided {tail.level:g} quantiles over {tail.expected:.3g} expected",
+        )
+    for index in laws.hill:
+        found[f"entries.hill_{index.share:.0e}".replace("e-0", "e-")] = measured(
+            index.alpha,
+            interval=index.interval,
+            n=index.k,
+            method=f"Hill's index of the {index.k} largest of {fit.n:,}",
+        )
+    return found
+
+
 def _strength(fit: StableFit, size: float, convention: str) -> Measurement:
     """g = (2N)^{1/α}·σ with an interval from the errors of α and ln σ added up (a bound: they are correlated)."""
     g = (2 * size) ** (1 / fit.alpha) * fit.sigma
@@ -92,18 +141,18 @@ def _summary(layers: Sequence[Layer]) -> Measurements:
     alphas = sorted(value for _, value in numbers(layers, "entries.alpha"))
     if not alphas:
         return {"entries.alpha_median": undetermined("no layer's α could be fitted", n=0)}
-    heavy = sum(
-        interval is not None and interval[1] < 2.0
-        for layer, _ in numbers(layers, "entries.alpha")
-        for interval in [layer.measurements["entries.alpha"].interval]
-    )
     middle = (alphas[(len(alphas) - 1) // 2] + alphas[len(alphas) // 2]) / 2
-    return {
+    summary = {
         "entries.alpha_median": measured(
             middle, interval=(alphas[0], alphas[-1]), n=len(alphas), method="median over layers; interval: their range"
-        ),
-        "entries.heavy_layers": measured(heavy, n=len(alphas), method="layers whose 95 % interval of α ends below 2"),
+        )
     }
+    verdicts = [str(layer.measurements["entries.verdict"].value) for layer, _ in numbers(layers, "entries.alpha")]
+    for verdict, words in _WORDS.items():
+        summary[f"entries.layers_{verdict}"] = measured(
+            verdicts.count(words), n=len(verdicts), method=f"layers whose entries are judged “{words}”"
+        )
+    return summary
 
 
 def _find(layers: Sequence[Layer], model: Measurements) -> Iterator[Finding]:
@@ -137,18 +186,25 @@ def _find(layers: Sequence[Layer], model: Measurements) -> Iterator[Finding]:
 
 
 def _heavy_tails(model: Measurements) -> Iterator[Finding]:
-    heavy, median = model["entries.alpha_median"].n or 0, model["entries.alpha_median"].number
-    count = model["entries.heavy_layers"].number if "entries.heavy_layers" in model else None
-    if count and median is not None:
-        yield Finding(
-            "entries.heavy_tails",
-            "info",
-            None,
-            f"In {int(count)} of {heavy} layers the weights are heavier-tailed than a Gaussian "
-            f"(stable fit, median α {median:.3g}).",
-            ("entries.heavy_layers", "entries.alpha_median"),
-            "α below 2 alone is no proof of a power-law tail: mixtures of Gaussians and Student-t laws give it too.",
-        )
+    """One finding on the tails of the whole model, saying how many of the heavy ones can be stable laws."""
+    counts = {
+        verdict: int(model[f"entries.layers_{verdict}"].number or 0)
+        for verdict in _WORDS
+        if f"entries.layers_{verdict}" in model
+    }
+    heavy = sum(counts.get(name, 0) for name in ("stable_compatible", "heavier_not_stable", "scale_mixture"))
+    if heavy == 0:
+        return
+    yield Finding(
+        "entries.heavy_tails",
+        "info",
+        None,
+        f"In {heavy} of {sum(counts.values())} layers the weights are heavier-tailed than a Gaussian: "
+        f"{counts['stable_compatible']} compatible with a stable law, {counts['heavier_not_stable']} not stable, "
+        f"{counts['scale_mixture']} mixtures of scales.",
+        ("entries.layers_stable_compatible", "entries.layers_heavier_not_stable", "entries.layers_scale_mixture"),
+        "A fitted α below 2 alone proves no power-law tail; the verdict also uses rival laws and counts in the tails.",
+    )
 
 
 ENTRIES = Analyzer(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LayerHint:
-    """What the source itself says about the layer that a tensor belongs to (a pickled or live module knows; names only suggest).
+    """What the source itself says about the layer of a tensor (a pickled or live module knows; names only suggest).
 
     `module` is the class name in PyTorch's words: Linear, Conv2d, ConvTranspose1d, Embedding, LSTM, GRU, RNN,
     MultiheadAttention, BatchNorm2d, LayerNorm, …; Hugging Face's transposed linear layer is Conv1D. `role` is the
@@ -32,7 +32,7 @@ class LayerHint:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something seen in the source that is not weights, with the reason: optimizer state, a second copy, a refused tensor.
+    """Something in the source that is not weights, with the reason: optimizer state, a second copy, a refused tensor.
 
     `lost` is true where the source was meant to hold it and it could not be read: then the audit is partial (exit 4).
     """

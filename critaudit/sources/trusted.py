@@ -13,8 +13,8 @@ from critaudit.sources.live import read_live
 def read_trusted(path: Path) -> Contents:
     """Load `path` with `torch.load` or `torch.jit.load` and take the module or state dict in it.
 
-    Unpickling imports and calls whatever the file names: only for files whose author you trust. Raises SourceError where
-    PyTorch cannot load it.
+    Unpickling imports and calls whatever the file names: only for files whose author you trust. Raises SourceError
+    where PyTorch cannot load it.
     """
     import torch
 

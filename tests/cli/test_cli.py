@@ -92,7 +92,7 @@ def test_two_runs_give_the_same_measurements(model, tmp_path, capsys) -> None:  
         (("--only", "entropy", "{model}"), 2, "no analyzer is called entropy"),
         (("--no-such-option", "{model}"), 2, "--no-such-option"),
         (("timm:no_such_model", "--random-weights"), 2, "no_such_model"),
-        (("{model}", "--random-weights"), 2, "hub name"),
+        (("{model}", "--random-weights"), 2, "weights of its own"),
         (("{model}", "--arch", "timm:resnet18"), 2, "resnet18"),
         (("{model}", "-o", "/no/such/report.html"), 2, "no folder"),
         (("no.such.module:factory",), 2, "no.such"),
