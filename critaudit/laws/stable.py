@@ -86,18 +86,18 @@ def stable_cdf(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike = 0.0, *, paramet
     return _pointwise(x, alpha, beta, parametrization, exact_cdf)
 
 
-def fit_stable(values: NDArray[np.generic]) -> StableFit:
+def fit_stable(values: NDArray[np.generic] | Bins) -> StableFit:
     """Fit a stable law to all non-zero finite entries of `values` (any shape, any real dtype) by maximum likelihood.
 
-    0.5 ≤ α ≤ 2. Arrays are binned in one pass (see critaudit.laws.binning), so that neither a copy in float64 nor
-    sorting is needed; against the unbinned estimate |Δα| ≤ 3e-6. Exact zeros make the likelihood unbounded and are
-    left out, NaN and infinities as well; all are counted. Scale, shift and sign of the values act on the fit as they
-    should.
+    0.5 ≤ α ≤ 2. Arrays are binned in one pass (critaudit.laws.binning; the bins are accepted, too), so that neither a
+    copy in float64 nor sorting is needed; against the unbinned estimate |Δα| ≤ 3e-6. Exact zeros make the likelihood
+    unbounded and are left out, NaN and infinities as well; all are counted. Scale, shift and sign of the values act on
+    the fit as they should.
     Raises CritauditError in one line where there is nothing to fit: fewer than 30 entries, entries that are all equal,
     that take few levels (quantised), or of which a good part is one and the same value.
     Oracle: unbinned likelihood from quadrature; recovery at the Cramér–Rao bound. Source: Qu22, Fig. 1; Nolan 2001.
     """
-    bins = bin_values(np.asarray(values))
+    bins = values if isinstance(values, Bins) else bin_values(np.asarray(values))
     _check(bins)
     peak = _climb(bins)
     if peak.ratio < 1e-3:
@@ -168,9 +168,12 @@ def _check(bins: Bins) -> None:
         )
 
 
-def standardised(bins: Bins) -> Sample:
-    """The entries in units of half their quartile distance around the median, merged to a few thousand points."""
-    return _merged((bins.points - bins.middle) / bins.scale, bins.counts, _FINE)
+def standardised(bins: Bins, per_unit: int = _FINE) -> Sample:
+    """The entries in units of half their quartile distance around the median, merged to a few thousand points.
+
+    `per_unit` points remain per unit of asinh(8 × standardised value).
+    """
+    return _merged((bins.points - bins.middle) / bins.scale, bins.counts, per_unit)
 
 
 def _merged(points: Array, counts: Array, per_unit: int) -> Sample:
@@ -229,7 +232,10 @@ def _interval(peak: _Peak, *, boundary: bool) -> tuple[float, float]:
     step = min(1.96 / math.sqrt(information), 1.0) if information > 0 else 1.0
     low = profile_bound(peak.coarse, peak.start, peak.slope, +1, max(step, 1e-6))
     high = -math.inf if boundary else profile_bound(peak.coarse, peak.start, peak.slope, -1, max(step, 1e-6))
-    return 2 - math.exp(low), 2.0 if high <= LOWEST[0] else 2 - math.exp(high)
+    upper = 2.0 if high <= LOWEST[0] else 2 - math.exp(high)
+    # Coarse and fine points can disagree by more than the interval's width where β = ±1 and the support has an end.
+    alpha = alpha_of(peak.theta)
+    return min(2 - math.exp(low), alpha), max(upper, alpha)
 
 
 def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
@@ -313,7 +319,7 @@ def _locations(bins: Bins, theta: Array, covariance: Array) -> list[tuple[float,
 def _notes(theta: Array, *, boundary: bool) -> list[str]:
     notes = ["Gaussian not rejected"] if boundary else []
     if not boundary and abs(theta[1]) == 1:
-        notes.append("β is at the end of its range")
+        notes.append("β is at the end of its range, α approximate")
     if theta[0] >= HIGHEST[0]:
         notes.append("α is at the lower end of its range, 0.5")
     return notes
