@@ -111,7 +111,7 @@ def _meaning(laws: EntryLaws) -> Measurements:
             tail.ratio,
             interval=tail.interval,
             n=tail.observed,
-            method=f"entries beyond the stable fit's two-sided {tail.level:g} quantiles over {tail.expected:.3g} expected",
+            method=f"entries beyond the fit's two-sided {tail.level:g} quantiles over {tail.expected:.3g} expected",
         )
     for index in laws.hill:
         found[f"entries.hill_{index.share:.0e}".replace("e-0", "e-")] = measured(
