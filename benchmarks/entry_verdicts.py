@@ -67,9 +67,9 @@ def main() -> None:
     lines = [
         "# Verdicts on the entries of random matrices with a known law",
         "",
-        "Made by `python benchmarks/entry_verdicts.py --output reports/entry_verdicts.md` (seeded). Each cell: verdicts",
-        "in per cent of the replicates, the right one in bold. Below 1,000 entries a law that is heavier than the Gaussian",
-        "is left `undetermined` on purpose.",
+        "Made by `python benchmarks/entry_verdicts.py --output reports/entry_verdicts.md` (seeded). Each cell:",
+        "verdicts in per cent of the replicates, the right one in bold. Below 1,000 entries a law that is heavier",
+        "than the Gaussian is left `undetermined` on purpose.",
         "",
         "| law | " + " | ".join(f"{size}²" for size in SIZES) + " |",
         "|---|" + "---|" * len(SIZES),

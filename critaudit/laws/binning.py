@@ -9,6 +9,7 @@ Peak extra memory: the counts and one chunk, about 8 MB.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,10 +64,10 @@ def bin_values(values: NDArray[np.generic]) -> Bins:
     if flat.dtype == np.float16:
         with np.errstate(invalid="ignore"):  # signalling NaN among the codes
             codes = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
-        return _summarise(codes, _count(flat.view(np.uint16), 0, 1 << 16), lossless=True)
+        return summarise(codes, _count(flat.view(np.uint16), 0, 1 << 16), lossless=True)
     if flat.size <= _FEW:
         points, counts = np.unique(flat.astype(np.float64), return_counts=True)
-        return _summarise(points, counts, lossless=True)
+        return summarise(points, counts, lossless=True)
     levels = _count_levels(flat)
     if levels is not None:
         return levels
@@ -77,7 +78,7 @@ def bin_values(values: NDArray[np.generic]) -> Bins:
             if upper is not None:
                 codes = (np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)).view(np.float32)
                 with np.errstate(invalid="ignore"):  # signalling NaN among the codes
-                    return _summarise(codes.astype(np.float64), upper, lossless=True)
+                    return summarise(codes.astype(np.float64), upper, lossless=True)
     return _floats(flat)
 
 
@@ -99,12 +100,12 @@ def _integers(flat: NDArray[np.generic]) -> Bins:
     size = 1 << (8 * flat.dtype.itemsize)
     lowest = int(np.iinfo(flat.dtype).min)  # type: ignore[type-var]
     counts = _count(flat, -lowest, size)
-    return _summarise(np.arange(lowest, lowest + size, dtype=np.float64), counts, lossless=True)
+    return summarise(np.arange(lowest, lowest + size, dtype=np.float64), counts, lossless=True)
 
 
 def _few_integers(flat: NDArray[np.generic]) -> Bins:
     points, counts = np.unique(flat.astype(np.float64), return_counts=True)
-    return _summarise(points, counts, lossless=True)
+    return summarise(points, counts, lossless=True)
 
 
 def _count(codes: NDArray[np.generic], offset: int, size: int) -> NDArray[np.int64]:
@@ -145,24 +146,29 @@ def _count_levels(flat: NDArray[np.generic]) -> Bins | None:
             levels, counts = more, moved
             codes = np.searchsorted(levels, chunk)
         counts += np.bincount(codes, minlength=counts.size)
-    return _summarise(levels.astype(np.float64), counts, lossless=True)
+    return summarise(levels.astype(np.float64), counts, lossless=True)
 
 
 def _floats(flat: NDArray[np.generic]) -> Bins:
     """Bin by the leading bits of the float32 of each value's distance from a provisional median."""
-    centre, exponent = _provisional_centre(flat)
-    bins = _bin_around(flat, centre, exponent)
+    centre, exponent = provisional_centre(flat)
+    return settle(lambda middle: _bin_around(flat, middle, exponent), centre)
+
+
+def settle(bin_around: Callable[[float], Bins], centre: float) -> Bins:
+    """Bins around `centre`, or around their own median where that is far from it."""
+    bins = bin_around(centre)
     # A strided sample of a periodic matrix can miss its middle: then bin again around the right one, step by step.
     for _ in range(4):
         near = abs(bins.middle - centre) <= 3 * bins.scale and bins.n > 0 and bins.counts.max() < 0.1 * bins.n
         if bins.n == 0 or near or bins.middle == centre:
             break
         centre = bins.middle
-        bins = _bin_around(flat, centre, exponent)
+        bins = bin_around(centre)
     return bins
 
 
-def _provisional_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
+def provisional_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
     """Median of a strided sample, and the power of two that brings the values into the middle of float32's range."""
     with np.errstate(over="ignore"):
         sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
@@ -175,8 +181,13 @@ def _provisional_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
     return centre, 0 if abs(exponent) < 60 else exponent
 
 
+def bit_shift(size: int) -> int:
+    """How many low bits of a float32 an array of this size does without."""
+    return next((shift for limit, shift in _SHIFTS if size <= limit), _SHIFT)
+
+
 def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins:
-    shift = next((shift for size, shift in _SHIFTS if flat.size <= size), _SHIFT)
+    shift = bit_shift(flat.size)
     chunk_size = _CHUNK if shift == _SHIFT else 2 * _CHUNK
     counts = np.zeros(1 << (32 - shift), dtype=np.int64)
     plain = flat.dtype == np.float32 and exponent == 0
@@ -193,18 +204,25 @@ def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins
             codes = distance.view(np.uint32)
             np.right_shift(codes, np.uint32(shift), out=codes)
             counts += np.bincount(codes, minlength=counts.size)
-        at_zero = np.ldexp(np.float64(-middle), exponent).astype(np.float32)
+    return from_codes(counts, shift, middle, exponent, zeros)
+
+
+def from_codes(counts: NDArray[np.int64], shift: int, centre: float, exponent: int, zeros: int) -> Bins:
+    """Bins from counts of the upper 32 − `shift` bits of float32((x − centre) · 2^exponent); `zeros` are among them."""
+    with np.errstate(over="ignore"):
+        at_zero = np.ldexp(np.float64(-centre), exponent).astype(np.float32)
     counts[int(at_zero.view(np.uint32)) >> shift] -= zeros
     used = np.flatnonzero(counts)
     # The middle of each bin; infinities and NaN keep their non-finite code.
-    low = (used.astype(np.uint32) << np.uint32(shift)).view(np.float32).astype(np.float64)
+    low = (used.astype(np.uint32) << np.uint32(shift)).view(np.float32)
     high = ((used.astype(np.uint32) << np.uint32(shift)) | np.uint32((1 << shift) - 1)).view(np.float32)
     with np.errstate(invalid="ignore"):
-        points = np.where(np.isfinite(low), np.ldexp((low + high) / 2, -exponent) + middle, np.inf)
-    return _summarise(points, counts[used], lossless=False, zeros=zeros)
+        middles = (low.astype(np.float64) + high.astype(np.float64)) / 2
+        points = np.where(np.isfinite(low), np.ldexp(middles, -exponent) + centre, np.inf)
+    return summarise(points, counts[used], lossless=False, zeros=zeros)
 
 
-def _summarise(points: Array, counts: NDArray[np.int64], *, lossless: bool, zeros: int | None = None) -> Bins:
+def summarise(points: Array, counts: NDArray[np.int64], *, lossless: bool, zeros: int | None = None) -> Bins:
     """Order the points, take zeros and non-finite ones out, and add the quartiles."""
     occupied = counts > 0
     points, weights = points[occupied], counts[occupied]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from critaudit.errors import CritauditError, UsageError
 from critaudit.laws.binning import Bins, bin_values, merge
+from critaudit.laws.device_binning import bin_tensor, is_tensor
 from critaudit.laws.stable_density import check_parameters, exact_cdf, exact_logpdf, s1_shift
 from critaudit.laws.stable_likelihood import (
     HIGHEST,
@@ -89,7 +90,8 @@ def stable_cdf(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike = 0.0, *, paramet
 def fit_stable(values: NDArray[np.generic] | Bins) -> StableFit:
     """Fit a stable law to all non-zero finite entries of `values` (any shape, any real dtype) by maximum likelihood.
 
-    0.5 ≤ α ≤ 2. Arrays are binned in one pass (critaudit.laws.binning; the bins are accepted, too), so that neither a
+    0.5 ≤ α ≤ 2. Arrays are binned in one pass (critaudit.laws.binning; its bins are accepted, too, and PyTorch
+    tensors, which are binned on their device), so that neither a
     copy in float64 nor sorting is needed; against the unbinned estimate |Δα| ≤ 3e-6. Exact zeros make the likelihood
     unbounded and are left out, NaN and infinities as well; all are counted. Scale, shift and sign of the values act on
     the fit as they should.
@@ -97,12 +99,18 @@ def fit_stable(values: NDArray[np.generic] | Bins) -> StableFit:
     that take few levels (quantised), or of which a good part is one and the same value.
     Oracle: unbinned likelihood from quadrature; recovery at the Cramér–Rao bound. Source: Qu22, Fig. 1; Nolan 2001.
     """
-    bins = values if isinstance(values, Bins) else bin_values(np.asarray(values))
+    bins = _binned(values)
     _check(bins)
     peak = _climb(bins)
     if peak.ratio < 1e-3:
         return _as_gaussian(bins, peak)
     return _record(bins, peak, boundary=peak.ratio <= _critical(bins.n))
+
+
+def _binned(values: NDArray[np.generic] | Bins) -> Bins:
+    if isinstance(values, Bins):
+        return values
+    return bin_tensor(values) if is_tensor(values) else bin_values(np.asarray(values))
 
 
 def gaussian_likelihood_ratio(values: NDArray[np.generic]) -> float:
