@@ -32,6 +32,13 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (b"ARROW1", "an Arrow file", "give the model file"),
     (b"PAR1", "a Parquet file", "give the model file"),
 )
+# Identifiers at byte 4
+_FLATBUFFERS = {
+    b"TFL3": ("a TensorFlow Lite model", "convert it to ONNX first"),
+    b"PTMF": ("a PyTorch Mobile model", "give the TorchScript archive or the checkpoint that it was made from"),
+    b"ET12": ("an ExecuTorch program", "give the exported program or the checkpoint that it was made from"),
+}
+_TENSORFLOW = (b"tensorflow", b"VarHandleOp", b"Placeholder", b"saved_model")
 
 
 def read_file(file: RegularFile) -> Contents:
@@ -57,8 +64,9 @@ def read_file(file: RegularFile) -> Contents:
     for beginning, what, advice in _FOREIGN:
         if head.startswith(beginning):
             raise NotAModelError(f"{label}: this file is {what}; {advice}")
-    if head[4:8] == b"TFL3":
-        raise NotAModelError(f"{label}: this is a TensorFlow Lite model; convert it to ONNX first")
+    for name, (what, advice) in _FLATBUFFERS.items():
+        if head[4:8] == name:
+            raise NotAModelError(f"{label}: this is {what}; {advice}")
     return _read_stream(file, head)
 
 
@@ -117,6 +125,8 @@ def _read_stream(file: RegularFile, head: bytes) -> Contents:
             raise NotAModelError(f"{label}: this is a tar archive; unpack it and give the model file inside")
     if looks_like_onnx(head):
         return read_onnx(file)
+    if b"\0" in head and any(word in head for word in _TENSORFLOW):
+        raise NotAModelError(f"{label}: this seems to be a TensorFlow graph; convert it to ONNX first (tf2onnx)")
     text = _text_kind(head)
     if text is None or head[:1] in b"(]}c":
         try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from critaudit.errors import CorruptFileError, NotAModelError, SourceError
 from critaudit.sources.checkpoint import builders, load_any
-from critaudit.sources.contents import Contents
+from critaudit.sources.contents import Contents, LayerHint
 from critaudit.sources.inert import Budget
 from critaudit.sources.torch_builders import RefusedTensor
 from critaudit.sources.torch_tensors import Refused, StorageHandle, TensorLike, TensorParts, swapped
@@ -65,7 +66,8 @@ def read_exported(archive: ZipArchive) -> Contents:
     label = archive.file.path.name
     budget, problems = Budget(label), list[str]()
     models: dict[str, dict[object, object]] = {}
-    for model, tensors in _tables(archive, budget, problems):
+    buffers: set[str] = set()
+    for model, tensors in _tables(archive, budget, problems, buffers):
         models.setdefault(model, {}).update(tensors)
     if not models and any("/data/aotinductor/" in name for name in archive.names):
         raise NotAModelError(
@@ -77,16 +79,31 @@ def read_exported(archive: ZipArchive) -> Contents:
             f"{label}: this .pt2 archive holds no table of weights; save it again with torch.export.save"
         )
     root: object = models if len(models) > 1 else next(iter(models.values()))
-    return unwrap(root, "torch.export archive", label, archive.file.size, problems)
+    found = unwrap(root, "torch.export archive", label, archive.file.size, problems)
+    prefix = f"{next(iter(models))}." if len(models) == 1 else ""
+    known = {
+        name: LayerHint("Module", name.rpartition(".")[2], buffer=True)
+        for name in found.tensors
+        if prefix + name in buffers
+    }
+    return replace(found, hints={**known, **found.hints})
 
 
-def _tables(archive: ZipArchive, budget: Budget, problems: list[str]) -> Iterator[tuple[str, Mapping[object, object]]]:
-    """(model, its tensors by name) for each table and each checkpoint in the archive, weights before constants."""
+def _tables(
+    archive: ZipArchive, budget: Budget, problems: list[str], buffers: set[str]
+) -> Iterator[tuple[str, Mapping[object, object]]]:
+    """(model, its tensors by name) for each table and each checkpoint in the archive, weights before constants.
+
+    `buffers` takes the names of tensors that the tables say are no parameters, each behind its model's.
+    """
     for directory, ending, old in (("weights", "_weights", _OLD), ("constants", "_constants", _OLD_CONSTANTS)):
         for name in archive.names:
             folder, found, last = name.rpartition(f"data/{directory}/")
             if found and last.endswith(f"{ending}_config.json"):
-                yield last.removesuffix(f"{ending}_config.json"), _table(archive, folder, found, last, budget, problems)
+                model = last.removesuffix(f"{ending}_config.json")
+                made, others = _table(archive, folder, found, last, budget, problems)
+                buffers.update(f"{model}.{other}" for other in others)
+                yield model, made
             elif (found and last.endswith(".pt")) or name in old:
                 yield last.removesuffix(".pt") if found else "model", _inner(archive, name, budget, problems)
 
@@ -101,8 +118,8 @@ def _inner(archive: ZipArchive, name: str, budget: Budget, problems: list[str]) 
 
 def _table(
     archive: ZipArchive, folder: str, directory: str, name: str, budget: Budget, problems: list[str]
-) -> dict[object, object]:
-    """The tensors that a table of weights or constants describes."""
+) -> tuple[dict[object, object], list[str]]:
+    """The tensors that a table of weights or constants describes, and the names of those that are no parameters."""
     label = archive.file.path.name
     try:
         table = json.loads(archive.read(folder + directory + name, limit=_MAX_TABLE))
@@ -113,6 +130,7 @@ def _table(
         raise CorruptFileError(f"{label}: {name} holds no table of tensors")
     big_endian = is_big_endian(archive, folder)
     made: dict[object, object] = {}
+    others = [tensor for tensor, entry in entries.items() if isinstance(entry, dict) and entry.get("is_param") is False]
     for tensor, entry in entries.items():
         if isinstance(entry, dict) and isinstance(entry.get("path_name"), str):
             path = folder + directory + entry["path_name"]
@@ -122,7 +140,7 @@ def _table(
                 made[tensor] = _raw(archive, path, entry.get("tensor_meta"), big_endian)
         else:
             raise CorruptFileError(f"{label}: {name} describes a tensor without a place")
-    return made
+    return made, others
 
 
 def _pickled(archive: ZipArchive, path: str, budget: Budget, problems: list[str]) -> object:

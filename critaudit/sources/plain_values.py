@@ -59,8 +59,9 @@ def _plain(value: object, depth: int, left: list[int]) -> object:
     left[0] -= 1
     if left[0] < 0 or depth > _MAX_DEPTH or isinstance(value, TensorLike):
         return None
-    if isinstance(value, Inert):
-        value = _described(value)
+    for _ in range(_MAX_DEPTH):
+        if isinstance(value, Inert):
+            value = _described(value)
     if type(value) is str:
         return value if len(value) <= _MAX_TEXT else value[:_MAX_TEXT] + "…"
     if type(value) is int:
@@ -86,6 +87,8 @@ def _plain(value: object, depth: int, left: list[int]) -> object:
 
 def _described(value: Inert) -> object:
     """A stand-in's attributes and items as a dictionary; its class name where it has none."""
+    if value.name.startswith("omegaconf."):  # configurations of Hydra and Lightning: nodes around plain values
+        return value.attributes.get("_content", value.attributes.get("_val"))
     parts = [part for part in (value.attributes, value.items) if part]
     if not parts:
         return value.name
