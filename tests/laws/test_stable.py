@@ -64,6 +64,14 @@ def test_given_the_bulk_when_evaluated_then_scipy_agrees(alpha: float, beta: flo
         np.testing.assert_allclose(stable_cdf(x, alpha, beta), levy_stable.cdf(x, alpha, beta), atol=1e-5)
 
 
+def test_given_many_points_when_accumulated_then_they_agree_with_the_few() -> None:
+    x = np.sinh(np.linspace(-15, 15, 90)) * 0.3
+    for alpha, beta in ((0.7, 0.3), (1.0, -0.5), (1.6, 0.8), (1.6, 0.95)):
+        many = stable_cdf(x, alpha, beta)
+        few = np.concatenate([stable_cdf(part, alpha, beta) for part in np.split(x, 2)])
+        np.testing.assert_allclose(many, few, rtol=2e-5 if alpha < 0.9 else 2e-6)
+
+
 def test_given_arrays_of_parameters_when_evaluated_then_they_broadcast() -> None:
     alpha, beta, x = np.array([[0.9], [1.0], [2.0]]), np.array([[0.0], [0.5], [0.0]]), np.linspace(-3, 3, 5)
     for function in (stable_logpdf, stable_cdf):
