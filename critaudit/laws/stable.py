@@ -84,7 +84,8 @@ def stable_logpdf(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike = 0.0, *, para
 def stable_cdf(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike = 0.0, *, parametrization: str = "S1") -> Array:
     """P(X ≤ x) of the standard stable law, with relative accuracy in the lower tail; P(X > x) is cdf(−x, α, −β).
 
-    A few points come from quadrature (1e-9), many from the table (2e-6 of the tail, 2e-5 for α < 0.9). Arguments and errors as in `stable_logpdf`.
+    A few points come from quadrature (1e-9), many from the table (2e-6 of the tail, 2e-5 for α < 0.9). Arguments and
+    errors as in `stable_logpdf`.
     """
     return _pointwise(x, alpha, beta, parametrization, _cdf)
 

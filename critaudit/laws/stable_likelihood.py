@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 LOWEST = np.array([math.log(1e-9), -1.0, -1e6, -60.0])
 HIGHEST = np.array([math.log(1.5), 1.0, 1e6, 60.0])
 _LONGEST_STEP = np.array([1.5, 0.5, 1.0, 0.7])
+_NEAR_GAUSSIAN = -5.0  # η below which the Gaussian itself is asked
 CHI_SQUARE_95 = 3.841458820694124
 
 
@@ -98,12 +99,17 @@ def maximise(
     Ends when the next step promises less than `tolerance` in log-likelihood.
     """
     here = slope(sample, theta)
-    damping = 0.0
+    damping, asked = 0.0, False
     for _ in range(limit):
         free = _free(theta, here.gradient, fixed_alpha)
         step, gain = newton_step(here, free, damping)
         if gain < tolerance:
             break
+        if not fixed_alpha and not asked and theta[0] < _NEAR_GAUSSIAN and step[0] < 0:
+            asked = True
+            ended = gaussian_end(sample, theta)
+            if ended is not None:
+                return ended, slope(sample, ended)
         trial = move(theta, step)
         there = slope(sample, trial)
         if there.value >= here.value - 1e-9 * abs(here.value) * (gain < 1e-3) and np.isfinite(there.value):
@@ -114,6 +120,23 @@ def maximise(
             if damping > 1e8:
                 break
     return theta, here
+
+
+def gaussian_end(sample: Sample, theta: Array) -> Array | None:
+    """The maximum at α = 2 (θ at the lowest η), or None where some law with α < 2 near the Gaussian is likelier.
+
+    For given location and scale the likelihood is concave in 2 − α, and its slope at α = 2 is linear in β: so it is
+    enough to ask at β = ±1.
+    """
+    mean = float(sample.weights @ sample.points) / sample.total
+    variance = float(sample.weights @ (sample.points - mean) ** 2) / sample.total
+    end = np.array([LOWEST[0], 0.0, mean, math.log(variance / 2) / 2])
+    for beta in (-1.0, 1.0):
+        end[1] = beta
+        if score(sample, end)[1][0] > 0:
+            return None
+    end[1] = 0.0
+    return end if log_likelihood(sample, end) >= log_likelihood(sample, theta) else None
 
 
 def newton_step(here: Slope, free: NDArray[np.bool_], damping: float = 0.0) -> tuple[Array, float]:
