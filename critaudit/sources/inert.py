@@ -77,7 +77,7 @@ UNKNOWN_TENSOR = "torch._utils._rebuild_…"
 
 MAX_OPERATIONS = 16_000_000
 MAX_MEMORY = 512 * 2**20
-MAX_SECONDS = 6.0
+MAX_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)

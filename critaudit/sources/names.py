@@ -7,7 +7,8 @@ import hashlib
 from critaudit.errors import LimitExceededError
 
 _MAX_COMPONENT = 1024
-_MAX_TOTAL = 64 * 2**20
+_MAX_TOTAL = 128 * 2**20
+_PER_NAME = 200
 
 
 def component(key: object) -> str:
@@ -25,15 +26,21 @@ def component(key: object) -> str:
 
 
 class NameBudget:
-    """Keeps the total length of all names of one file within memory."""
+    """Keeps the names, and the number, of all tensors of one file within memory."""
 
     def __init__(self, label: str) -> None:
         self._label = label
         self._left = _MAX_TOTAL
 
     def add(self, name: str) -> str:
-        """`name`, after accounting for it. Raises LimitExceededError where the names together are absurdly long."""
-        self._left -= len(name) + 64
-        if self._left < 0:
-            raise LimitExceededError(f"{self._label}: its tensors' names add up to more than {_MAX_TOTAL >> 20} MB")
+        """`name`, after accounting for it and what goes with it."""
+        self.spend(len(name) + _PER_NAME)
         return name
+
+    def spend(self, count: int) -> None:
+        """Account for `count` bytes. Raises LimitExceededError where the names together are absurdly long."""
+        self._left -= count
+        if self._left < 0:
+            raise LimitExceededError(
+                f"{self._label}: its tensors are too many or their names too long (over {_MAX_TOTAL >> 20} MB)"
+            )

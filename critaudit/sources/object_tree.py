@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -39,10 +40,27 @@ class Group:
         """Whether the group lies under a key that only says "here is the model"."""
         return bool(self.path) and self.path[-1] in WRAPPERS
 
-    def named(self) -> dict[str, TensorLike]:
-        """The tensors under their full path, as they are shown where they are left out."""
-        prefix = "".join(f"{part}." for part in self.path)
-        return {prefix + name: tensor for name, tensor in self.tensors.items()}
+    @property
+    def prefix(self) -> str:
+        """The path as the beginning of a name."""
+        return "".join(f"{part}." for part in self.path)
+
+
+_ROLES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"^opt(im\w*|s|_\w+|[A-Z]\w*)?$|[Oo]ptimi[sz]er|^[Aa]dam|^[Ss][Gg][Dd]$"), "optimizer state"),
+    (re.compile(r"[Ss]ched"), "state of the learning-rate schedule"),
+    (re.compile(r"(^|_)rng(_|$)|random_state|generator_state$"), "state of a random number generator"),
+    (re.compile(r"[Ss]caler|^amp$"), "state of the loss scaling"),
+    (re.compile(r"^(callbacks?|loops?|logs?|metrics?|history|losses|results?|best_\w*score\w*)$"), "training records"),
+)
+
+
+def role_of(key: str) -> str | None:
+    """Why what lies under `key` is no model, where the key says so."""
+    for pattern, role in _ROLES:
+        if pattern.search(key):
+            return role
+    return None
 
 
 def find_groups(root: object, names: NameBudget, problems: list[str]) -> list[Group]:
@@ -72,10 +90,11 @@ def find_groups(root: object, names: NameBudget, problems: list[str]) -> list[Gr
             frames.pop()
         elif isinstance(value, TensorLike):
             if not group.tensors:
+                names.spend(400 + 8 * len(group.path))
                 groups.append(group)
             group.tensors[names.add(key if key not in group.tensors else f"{key}#{len(group.tensors)}")] = value
         elif isinstance(value, (dict, list, tuple, Inert)):
-            enter((*group.path, key), value, group.reason)
+            enter((*group.path, key), value, group.reason or role_of(key))
     return groups
 
 

@@ -11,27 +11,23 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from critaudit.errors import NotAModelError
 from critaudit.sources.contents import Contents, LayerHint, LeftOut
 from critaudit.sources.inert import Inert
 from critaudit.sources.names import NameBudget
-from critaudit.sources.object_tree import WRAPPERS, Group, find_groups
+from critaudit.sources.object_tree import WRAPPERS, Group, find_groups, role_of
 from critaudit.sources.pickled_modules import is_module
 from critaudit.sources.plain_values import optimizer_settings, plain_values
 from critaudit.sources.torch_tensors import Refused, TensorLike
 from critaudit.tensors import TensorRef
 
-_ROLES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"^opt(im\w*|s|_\w+|[A-Z]\w*)?$|optimi[sz]er|^adam|^sgd$"), "optimizer state"),
-    (re.compile(r"sched"), "state of the learning-rate schedule"),
-    (re.compile(r"(^|_)rng(_|$)|random_state|generator_state$"), "state of a random number generator"),
-    (re.compile(r"scaler|^amp$"), "state of the loss scaling"),
-    (re.compile(r"^(callbacks?|loops?|logs?|metrics?|history|losses|results?|best_\w*score\w*)$"), "training records"),
-)
 _OTHER_LIBRARIES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost", "pandas", "statsmodels", "keras", "joblib"})
 _AVERAGED = re.compile(r"(^|_)ema(_|$)|^averaged|^shadow|^swa(_|$)|^teacher$")
 _ARTEFACTS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_LOST = "cannot be read"
+_LISTED_LOST = 10_000
 _LISTED = 100  # tensors of one kind that are listed one by one
 _MAX_PROBLEMS = 20
 # Views and expanded tensors may claim more bytes than the file has, but only so many more.
@@ -51,7 +47,7 @@ class _Outcome:
     hints: dict[str, LayerHint] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[tuple[str, bool]] = field(default_factory=Counter)
     uses: Counter[str] = field(default_factory=Counter)
 
     def free(self, name: str) -> str:
@@ -77,24 +73,24 @@ def unwrap(root: object, format_name: str, label: str, size: int, problems: Iter
         raise NotAModelError(f"{label}: {_what(root)} without a single tensor; expected a state dict or a saved module")
     reasons = _reasons(groups)
     kept = [group for group, reason in zip(groups, reasons, strict=True) if reason is None]
-    prefixes = dict(zip(map(id, kept), _prefixes(kept), strict=True))
+    prefixes = dict(zip(map(id, kept), _prefixes(kept, names), strict=True))
     lightning = type(root) is dict and "pytorch-lightning_version" in root
     outcome = _Outcome()
     budget = _FREE_BYTES + _BYTES_RATIO * size
     for group, reason in zip(groups, reasons, strict=True):
         if reason is None:
-            budget = _keep(group, prefixes[id(group)], lightning, budget, outcome)
+            budget = _keep(group, prefixes[id(group)], lightning, budget, outcome, names)
         elif reason == _BESIDE:
-            for key, (name, tensor) in zip(group.tensors, group.named().items(), strict=True):
-                _leave_out({name: tensor}, _role((key,)) or reason, outcome)
+            for key, tensor in group.tensors.items():
+                _leave_out(group.prefix, {key: tensor}, role_of(key) or reason, outcome)
         else:
-            _leave_out(group.named(), reason, outcome)
-        _leave_out(group.attributes, _ATTRIBUTE, outcome, meant=True)
+            _leave_out(group.prefix, group.tensors, reason, outcome)
+        _leave_out(prefixes.get(id(group), group.prefix), group.attributes, _ATTRIBUTE, outcome, meant=True)
     return Contents(
         format=format_name,
         tensors=outcome.tensors,
         left_out=(*outcome.left_out, *_counted(outcome)),
-        problems=(*problems, *tree_problems, *_shortened(outcome.problems)),
+        problems=(*problems, *tree_problems[:_MAX_PROBLEMS], *_shortened(outcome)),
         hints=outcome.hints,
         metadata=_metadata(root, kept),
     )
@@ -108,28 +104,25 @@ def _what(root: object) -> str:
 
 def _reasons(groups: list[Group]) -> list[str | None]:
     """For each group why it is not the model; None for the model."""
-    reasons: list[str | None] = [group.reason or _role(group.path) for group in groups]
+    reasons: list[str | None] = [group.reason for group in groups]
     inner = {group.path[:-1] for group, reason in zip(groups, reasons, strict=True) if reason is None and group.wrapped}
     for at, group in enumerate(groups):
         if reasons[at] is None and group.path in inner and not group.module:
             reasons[at] = _BESIDE
     model = [at for at, reason in enumerate(reasons) if reason is None]
-    averaged = [at for at in model if any(_AVERAGED.search(part.lower()) for part in groups[at].path)]
+    averaged = [at for at in model if any(map(_is_averaged, groups[at].path))]
     if averaged and len(averaged) < len(model):
         for at in averaged:
             reasons[at] = _COPY
     return reasons
 
 
-def _role(path: tuple[str, ...]) -> str | None:
-    for part in path:
-        for pattern, role in _ROLES:
-            if pattern.search(part) or pattern.search(part.lower()):
-                return role
-    return None
+@lru_cache(maxsize=4096)
+def _is_averaged(key: str) -> bool:
+    return _AVERAGED.search(key.lower()) is not None
 
 
-def _prefixes(groups: list[Group]) -> list[str]:
+def _prefixes(groups: list[Group], names: NameBudget) -> list[str]:
     """A prefix for the names of each group: what tells its place from the others', without words like `state_dict`."""
     paths = [group.path for group in groups]
     if len(paths) < 2:
@@ -140,10 +133,10 @@ def _prefixes(groups: list[Group]) -> list[str]:
     full = [path[common:] for path in paths]
     short = [tuple(part for part in path if part not in WRAPPERS) for path in full]
     chosen = short if len(set(short)) == len(short) else full
-    return ["".join(f"{part}." for part in path) for path in chosen]
+    return [names.add("".join(f"{part}." for part in path)) for path in chosen]
 
 
-def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Outcome) -> int:
+def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Outcome, names: NameBudget) -> int:
     """Resolve a model group's tensors into the outcome; what remains of `budget` bytes."""
     new_names = _stripped(list(group.tensors), lightning)
     copies = {name for name in new_names if name.startswith(("model_ema.", "ema_model."))}
@@ -151,9 +144,10 @@ def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Out
         copies = set()
     counted = set()
     for (old, tensor), stripped in zip(group.tensors.items(), new_names, strict=True):
+        names.spend(len(prefix))
         name = outcome.free(prefix + stripped)
         if stripped in copies:
-            _leave_out({name: tensor}, _COPY, outcome)
+            _leave_out("", {name: tensor}, _COPY, outcome)
             continue
         found = tensor.resolve()
         if isinstance(found, TensorRef):
@@ -172,8 +166,12 @@ def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Out
 
 
 def _refuse(name: str, refused: Refused, outcome: _Outcome) -> None:
+    """List a tensor that cannot be read; where there are very many the rest is only counted."""
+    outcome.counts[_LOST, True] += refused.lost
+    if outcome.counts[_LOST, True] > _LISTED_LOST and refused.lost:
+        return
     outcome.left_out.append(LeftOut(name, refused.shape, refused.dtype, refused.reason, refused.lost))
-    if refused.lost:
+    if refused.lost and len(outcome.problems) < _MAX_PROBLEMS:
         outcome.problems.append(f"{name}: {refused.reason}")
 
 
@@ -188,34 +186,35 @@ def _stripped(names: list[str], lightning: bool) -> list[str]:
     return names
 
 
-def _leave_out(tensors: Mapping[str, TensorLike], reason: str, outcome: _Outcome, *, meant: bool = False) -> None:
+def _leave_out(
+    prefix: str, tensors: Mapping[str, TensorLike], reason: str, outcome: _Outcome, *, meant: bool = False
+) -> None:
     """List tensors that are no weights of the model; from some number on they are only counted.
 
     `meant`: they may still matter to the model, so that one which cannot be read is lost.
     """
     for name, tensor in tensors.items():
         if meant and isinstance(refused := tensor.resolve(), Refused) and refused.lost:
-            _refuse(name, refused, outcome)
+            _refuse(prefix + name, refused, outcome)
             continue
-        outcome.counts[reason] += 1
-        if outcome.counts[reason] <= _LISTED:
+        outcome.counts[reason, False] += 1
+        if outcome.counts[reason, False] <= _LISTED:
             found = tensor.resolve()
-            outcome.left_out.append(LeftOut(name, found.shape, found.dtype, reason))
+            outcome.left_out.append(LeftOut(prefix + name, found.shape, found.dtype, reason))
 
 
 def _counted(outcome: _Outcome) -> list[LeftOut]:
     """One line for those that were not listed."""
     return [
-        LeftOut(f"({count - _LISTED} more tensors)", (), "various", reason)
-        for reason, count in outcome.counts.items()
-        if count > _LISTED
+        LeftOut(f"({count - listed} more tensors)", (), "various", reason, lost)
+        for (reason, lost), count in outcome.counts.items()
+        if count > (listed := _LISTED_LOST if lost else _LISTED)
     ]
 
 
-def _shortened(problems: list[str]) -> list[str]:
-    if len(problems) <= _MAX_PROBLEMS:
-        return problems
-    return [*problems[:_MAX_PROBLEMS], f"{len(problems) - _MAX_PROBLEMS} more tensors cannot be read"]
+def _shortened(outcome: _Outcome) -> list[str]:
+    more = outcome.counts[_LOST, True] - len(outcome.problems)
+    return [*outcome.problems, *([f"{more} more tensors cannot be read"] if more > 0 else [])]
 
 
 def _metadata(root: object, kept: list[Group]) -> dict[str, object]:
@@ -226,11 +225,11 @@ def _metadata(root: object, kept: list[Group]) -> dict[str, object]:
         return {}
     containers = frozenset(group.path[0] for group in kept if group.path)
     values = {key: value for key, value in root.items() if not isinstance(value, TensorLike)}
-    states = {key for key in values if type(key) is str and _role((key,)) is not None}
+    states = {key for key in values if type(key) is str and role_of(key) is not None}
     found = plain_values(values, containers | states)
     settings = []
     for key in values:
-        if key in states and _role((key,)) == "optimizer state":
+        if key in states and role_of(key) == "optimizer state":
             for state in root[key] if type(root[key]) is list else [root[key]]:
                 settings.extend(optimizer_settings(state))
     if settings:
