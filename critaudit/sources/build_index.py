@@ -11,6 +11,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,9 @@ def _class_count(shapes: dict[str, tuple[int, ...]], few: dict[str, tuple[int, .
 
 def _input_of(library: str, name: str, network: nn.Module) -> Preprocessing | None:
     if library == "torchvision":
-        return _torchvision_input(name)
+        given = _torchvision_input(name)
+        side = getattr(network, "image_size", None)  # Some weights are for larger images than the plain network.
+        return replace(given, shape=(3, side, side)) if given is not None and isinstance(side, int) else given
     config: dict[str, Any] = dict(getattr(network, "pretrained_cfg", None) or {})
     return Preprocessing(
         shape=tuple(config.get("input_size") or (3, 224, 224)),
