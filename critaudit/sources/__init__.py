@@ -155,10 +155,13 @@ def _mode(path: str) -> int | None:
         return None
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 of the file; for a folder, of the sorted `digest name` lines of its model files and configurations."""
+def fingerprint(path: Path) -> str | None:
+    """SHA-256 of the file; for a folder, of the sorted `digest name` lines of its model files and configurations.
+
+    None for a large file that is mostly holes: a terabyte of nothing costs its maker nothing, and its reader an hour.
+    """
     if not path.is_dir():
-        return _digest(path)
+        return None if _is_hollow(path) else _digest(path)
     members = sorted(member for member in path.rglob("*") if member.suffix in _FOLDER_FILES and _is_read(member))
     lines = [f"{_digest(member)} {member.relative_to(path).as_posix()}" for member in members]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
@@ -166,7 +169,15 @@ def fingerprint(path: Path) -> str:
 
 def _is_read(member: Path) -> bool:
     """Whether a file of a folder can be a part of its model: larger indices and configurations are never opened."""
-    return member.is_file() and (member.suffix != ".json" or member.stat().st_size <= MAX_INDEX_BYTES)
+    if not member.is_file() or _is_hollow(member):
+        return False
+    return member.suffix != ".json" or member.stat().st_size <= MAX_INDEX_BYTES
+
+
+def _is_hollow(path: Path) -> bool:
+    status = path.stat()
+    blocks = getattr(status, "st_blocks", None)
+    return status.st_size > 2**30 and blocks is not None and blocks * 512 < status.st_size // 2
 
 
 def _digest(path: Path) -> str:

@@ -128,6 +128,12 @@ def _folders() -> Iterator[Case]:
         with (site.folder / "config.json").open("wb") as file:
             file.truncate(2**40)
 
+    def hollow(site: Site) -> None:
+        site.file("model.safetensors", containers.safetensors_file())
+        with (site.folder / "beside.bin").open("wb") as file:
+            file.truncate(2**40)
+
+    yield _case("beside-terabyte", "1 TB of nothing beside a good model", hollow, ANY)
     yield _case("config-terabyte", "a configuration of 1 TB", big, ANY)
 
 

@@ -1,4 +1,4 @@
-"""Sound tensors under names that promise a structure which is not there: what is made of names and shapes must not crash."""
+"""Sound tensors whose names promise a structure that is not there: making layers of names and shapes must not crash."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _promises() -> Iterator[tuple[str, str, Shapes]]:
     yield "row", "a matrix of one row, and one of one column", {"a.weight": (1, 500), "b.weight": (500, 1)}
     yield "only-vectors", "only vectors", {"a.bias": (8,), "b.bias": (6,)}
     yield "empty-matrix", "only a matrix of no rows", {"a.weight": (0, 6)}
-    yield "chain", "a chain of two hundred layers", {f"l{i}.weight": (6, 6) for i in range(200)}
+    yield "chain", "a chain of fifty layers", {f"l{i}.weight": (6, 6) for i in range(50)}
     yield (
         "chain-bias",
         "a chain whose biases do not fit",
