@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit.laws.comparison import EntryLaws, compare_entry_laws
+from critaudit.laws.moments import Moments, moments
+from critaudit.laws.stable import StableFit, fit_stable
 from critaudit.measurement import Measurement
 from critaudit.model import ModelView, WeightMatrix
 from critaudit.report.record import Finding, Layer
@@ -34,7 +37,8 @@ class LayerInput:
     """One weight matrix, read: `blocks` has shape (groups, rows, columns); `finite` says that all entries are.
 
     `bias` is the layer's bias vector where the source has one that fits. `normalised` says that the network has
-    normalisation layers, which undo the scale of the weights before them.
+    normalisation layers, which undo the scale of the weights before them. What several analyzers want is computed by
+    the first one that asks and kept: `moments`, `entry_laws`, `stable_fit`. A layer is seen by one thread at a time.
     """
 
     matrix: WeightMatrix
@@ -42,6 +46,30 @@ class LayerInput:
     finite: bool
     bias: NDArray[np.generic] | None
     normalised: bool = False
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def moments(self) -> Moments:
+        """Moments of all entries."""
+        if "moments" not in self._kept:
+            self._kept["moments"] = moments(self.blocks)
+        found: Moments = self._kept["moments"]
+        return found
+
+    def entry_laws(self) -> EntryLaws:
+        """The laws that the entries may follow. Raises CritauditError where there is nothing to fit."""
+        if "entry_laws" not in self._kept:
+            self._kept["entry_laws"] = compare_entry_laws(self.blocks.reshape(-1, self.matrix.columns))
+        found: EntryLaws = self._kept["entry_laws"]
+        return found
+
+    def stable_fit(self) -> StableFit:
+        """The stable law fitted to the entries. Raises CritauditError where there is nothing to fit."""
+        if "entry_laws" in self._kept:
+            return self.entry_laws().fit
+        if "stable_fit" not in self._kept:
+            self._kept["stable_fit"] = fit_stable(self.blocks.reshape(-1))
+        found: StableFit = self._kept["stable_fit"]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import numpy as np
 
 from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
 from critaudit.errors import CritauditError
-from critaudit.laws.moments import moments
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report.record import Finding, Layer
 from critaudit.theory import gaussian, spin_glass
@@ -26,7 +25,7 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
     matrix = layer.matrix
     if matrix.kind == "embedding":
         return {f"edge.{name}": not_applicable("an embedding looks rows up; no signal is multiplied") for name in _IDS}
-    found = moments(layer.blocks)
+    found = layer.moments()
     if found.mean is None or found.variance is None or found.nan + found.inf:
         return {f"edge.{name}": undetermined("the weights have no finite mean and variance") for name in _IDS}
     size = matrix.fan_in

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
 from critaudit.errors import CritauditError
-from critaudit.laws.comparison import EntryLaws, Verdict, compare_entry_laws
-from critaudit.laws.moments import Moments, moments
+from critaudit.laws.comparison import EntryLaws, Verdict
+from critaudit.laws.moments import Moments
 from critaudit.laws.stable import StableFit
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report.record import Finding, Layer
@@ -26,15 +26,14 @@ _WORDS: dict[Verdict, str] = {
 
 
 def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
-    found = moments(layer.blocks)
+    found = layer.moments()
     measurements: dict[str, Measurement] = {
         "entries.non_finite": measured(found.nan + found.inf, n=found.n, method="count"),
         "entries.zeros": measured(found.zeros / max(found.n, 1), n=found.n, method="share of exact zeros"),
     }
     measurements |= _moments(found)
-    rows = layer.blocks.reshape(-1, layer.matrix.columns)
     try:
-        laws = compare_entry_laws(rows)
+        laws = layer.entry_laws()
     except CritauditError as error:
         return measurements | {f"entries.{name}": undetermined(str(error), n=found.finite) for name in _LAW_IDS}
     return measurements | _stable(laws.fit, layer) | _meaning(laws)

@@ -1,4 +1,4 @@
-"""Spectrum: what a matrix does to a signal, by its singular values."""
+"""Spectrum: what a matrix does to a signal, by its singular values, and whether chance could have made them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from critaudit.analyzers.base import Analyzer, LayerInput, Measurements, Settings, numbers
+from critaudit.analyzers.spectral_structure import STRUCTURE_IDS, find, structure, summary
 from critaudit.laws.convolution import convolution_norm
 from critaudit.laws.spectrum import Spectrum, spectrum
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
@@ -26,14 +27,14 @@ _FIELDS = {
 _COLLAPSED = 0.5
 
 
-def _layer(layer: LayerInput, _settings: Settings) -> Measurements:
+def _layer(layer: LayerInput, settings: Settings) -> Measurements:
     if not layer.finite:
-        names = (*_FIELDS, "operator_norm")
+        names = (*_FIELDS, "operator_norm", *STRUCTURE_IDS)
         return {f"spectrum.{name}": undetermined("the matrix has NaN or infinite entries") for name in names}
     found = spectrum(layer.blocks, dtype=layer.matrix.dtype)
     n = layer.matrix.groups * min(layer.matrix.rows, layer.matrix.columns)
     measurements = {f"spectrum.{name}": _measurement(found, field, n) for name, field in _FIELDS.items()}
-    return measurements | {"spectrum.operator_norm": _operator_norm(layer)}
+    return measurements | {"spectrum.operator_norm": _operator_norm(layer)} | structure(layer, found, settings)
 
 
 def _operator_norm(layer: LayerInput) -> Measurement:
@@ -64,13 +65,16 @@ def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
                 ("spectrum.rank",),
                 "Low rank can be intended (pruned, factorised or merged layers).",
             )
+    yield from find(layers)
 
 
 SPECTRUM = Analyzer(
     id="spectrum",
     title="Singular values",
-    why="Norm and rank say how strongly a layer stretches signals and over how many directions it spreads them.",
+    why="Norm and rank say how strongly a layer stretches signals and over how many directions; what chance cannot "
+    "make is what training put there.",
     requires="weights",
     layer=_layer,
+    summary=summary,
     find=_find,
 )

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 _NORMAL_95 = 1.959963984540054
 _COARSE = 100
 _COARSE_BOOTSTRAP = 40
+_RESAMPLED_AT_ONCE = 2**15  # values: they stay in a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,7 @@ def fit_power_tail(
             f"{2 * min_tail} distinct ones, {min_tail} of them in the tail; pool more values or lower min_tail"
         )
     logs = np.log(sample)
-    start = (
-        int(np.searchsorted(sample, xmin)) if xmin is not None else _best_start(logs, min_tail, _COARSE, refine=True)
-    )
+    start = int(np.searchsorted(sample, xmin)) if xmin is not None else _best_start(logs, min_tail)
     # A given xmin, or the first value of the tail itself: exp(ln x) may be a rounding above x.
     first = float(xmin) if xmin is not None else float(sample[start])
     origin = math.log(first)
@@ -200,20 +199,18 @@ def _fit_from(tail: Array) -> tuple[float, float]:
     return 1.0 / mean, float(max((predicted - steps[:-1]).max(), (steps[1:] - predicted).max()))
 
 
-def _best_start(logs: Array, min_tail: int, coarse: int, *, refine: bool) -> int:
+def _best_start(logs: Array, min_tail: int) -> int:
     """Index of the smallest value of the best tail: a scan over tail sizes, then over all starts beside the best."""
     last = logs.size - min_tail
-    sizes = np.geomspace(min_tail, logs.size, coarse)
+    sizes = np.geomspace(min_tail, logs.size, _COARSE)
     # The first of equal values: a tail holds all values at or above its start.
     places = np.unique(np.searchsorted(logs, logs[logs.size - np.rint(sizes).astype(np.intp)]))
     distances = [_fit_from(logs[place:] - logs[place])[1] for place in places]
     best = int(np.argmin(distances))
-    if not refine:
-        return int(places[best])
     low, high = int(places[max(0, best - 1)]), int(places[min(places.size - 1, best + 1)])
     between = np.unique(np.searchsorted(logs, logs[low : min(high, last) + 1]))
-    if between.size > 4 * coarse:
-        between = between[np.linspace(0, between.size - 1, 4 * coarse).astype(np.intp)]
+    if between.size > 4 * _COARSE:
+        between = between[np.linspace(0, between.size - 1, 4 * _COARSE).astype(np.intp)]
     places = np.append(between, places[best])
     return int(places[np.argmin([_fit_from(logs[place:] - logs[place])[1] for place in places])])
 
@@ -221,19 +218,43 @@ def _best_start(logs: Array, min_tail: int, coarse: int, *, refine: bool) -> int
 def _bootstrap_interval(
     logs: Array, origin: float | None, min_tail: int, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
+    """95 % percentile interval of the exponent. A resample is how often each value was drawn, all at once.
+
+    Starts are the values of the sample at geometric tail sizes, unless given.
+    """
+    if origin is None:
+        sizes = np.geomspace(min_tail, logs.size, _COARSE_BOOTSTRAP)
+        places = np.unique(logs.size - np.rint(sizes).astype(np.intp))
+        starts = [(int(place), float(logs[place])) for place in places]
+    else:
+        starts = [(int(np.searchsorted(logs, origin)), origin)]
     rates = []
-    for _ in range(resamples):
-        again = np.sort(logs[rng.integers(0, logs.size, logs.size)])
-        if origin is None:
-            place = _best_start(again, min_tail, _COARSE_BOOTSTRAP, refine=False)
-            tail = again[place:] - again[place]
-        else:
-            tail = again[again >= origin] - origin
-        rate = _fit_from(tail)[0] if tail.size else math.inf
-        if math.isfinite(rate):
-            rates.append(rate)
-    low, high = np.quantile(rates, [0.025, 0.975])
+    step = max(1, _RESAMPLED_AT_ONCE // logs.size)
+    for first in range(0, resamples, step):
+        draws = rng.integers(0, logs.size, (min(step, resamples - first), logs.size))
+        draws += np.arange(draws.shape[0])[:, np.newaxis] * logs.size
+        counts = np.bincount(draws.ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
+        fits = [_weighted_fit(logs[place:] - start, counts[:, place:], min_tail) for place, start in starts]
+        found, distances = (np.stack(parts) for parts in zip(*fits, strict=True))
+        rates.append(found[np.argmin(distances, axis=0), np.arange(draws.shape[0])])
+    every = np.concatenate(rates)
+    low, high = np.quantile(every[np.isfinite(every)], [0.025, 0.975])
     return 1.0 + float(low), 1.0 + float(high)
+
+
+def _weighted_fit(tail: Array, counts: Array, min_tail: int) -> tuple[Array, Array]:
+    """`_fit_from` for resamples of `tail`, one per row of `counts`; distance 1 where it has fewer than `min_tail`."""
+    number = counts.sum(axis=1)
+    total = counts @ tail
+    enough = (number >= min_tail) & (total > 0.0)
+    mean = np.where(enough, total, 1.0) / np.maximum(number, 1.0)
+    predicted = -np.expm1(-tail / mean[:, np.newaxis])
+    above = np.cumsum(counts, axis=1)
+    above /= np.maximum(number, 1.0)[:, np.newaxis]
+    distance = (above - predicted).max(axis=1)
+    predicted[:, 1:] -= above[:, :-1]
+    distance = np.maximum(distance, predicted.max(axis=1))
+    return np.where(total > 0.0, 1.0 / mean, math.inf), np.where(enough, distance, 1.0)
 
 
 def _continuous_moments(rate: float, length: float) -> tuple[float, float, float]:

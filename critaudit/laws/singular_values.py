@@ -19,8 +19,9 @@ resolves more than a float32 SVD does, in a fifth to all of its time.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.linalg
@@ -41,6 +42,9 @@ _CLEAR = 100.0
 _LANCZOS_STEPS = 60
 _BLOCK_WIDTH, _BLOCK_STEPS = 16, 40
 _SAFE_NORMS = (2.0**-40, 2.0**50)
+
+# From a piece of a block to float32 numbers of the same shape.
+Convert: TypeAlias = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,10 +91,7 @@ def singular_values(
     smaller = min(rows, columns)
     if frobenius == 0.0:
         return SingularValues(np.zeros(groups * smaller), True, "all entries are zero", 0.0)
-    scale = 1.0
-    if not _SAFE_NORMS[0] < frobenius < _SAFE_NORMS[1] and blocks.dtype != np.float16:
-        # Squares would leave float32; a power of two loses nothing.
-        scale = math.ldexp(1.0, max(-1000, min(1000, -math.frexp(frobenius)[1])))
+    scale = 1.0 if blocks.dtype == np.float16 else safe_scale(frobenius)
     if smaller == 1:
         found = _lengths(blocks, scale)
     elif smaller > full_up_to:
@@ -104,6 +105,13 @@ def singular_values(
     else:
         found = _join([_adaptive(block, scale, tolerance) for block in blocks])
     return SingularValues(found.values / scale, found.complete, found.method, found.resolution / scale)
+
+
+def safe_scale(frobenius: float) -> float:
+    """A power of two by which to multiply a matrix of this norm so that squares stay within float32; mostly 1."""
+    if _SAFE_NORMS[0] < frobenius < _SAFE_NORMS[1] or frobenius == 0.0:
+        return 1.0
+    return math.ldexp(1.0, max(-1000, min(1000, -math.frexp(frobenius)[1])))
 
 
 def _adaptive(block: NDArray[np.generic], scale: float, tolerance: float) -> SingularValues:
@@ -123,18 +131,36 @@ def _adaptive(block: NDArray[np.generic], scale: float, tolerance: float) -> Sin
     return _direct(block, scale)
 
 
-def _gram(block: NDArray[np.generic], scale: float, dtype: type[np.float32] | type[np.float64]) -> SingularValues:
+def leading_accurate(blocks: NDArray[np.generic], scale: float, convert: Convert | None = None) -> SingularValues:
+    """All singular values of a stack (groups, rows, columns) from float32 Gram matrices, whatever their smallest is.
+
+    Enough where only the upper ones matter: σ has an absolute error of 1e-7·√k·σ₁²/σ. `scale` multiplies the entries
+    first; `convert` maps each piece of a block to float32 instead, so that no converted copy of the matrix ever exists.
+    """
+    found = _join([_gram(block, scale, np.float32, convert) for block in blocks])
+    return SingularValues(found.values / scale, found.complete, found.method, found.resolution / scale)
+
+
+def _gram(
+    block: NDArray[np.generic],
+    scale: float,
+    dtype: type[np.float32] | type[np.float64],
+    convert: Convert | None = None,
+) -> SingularValues:
     """Square roots of the eigenvalues of the smaller of W Wᵀ and WᵀW, formed piece by piece in `dtype`."""
     rows, columns = block.shape
     size, length = min(rows, columns), max(rows, columns)
     syrk = blas.ssyrk if dtype is np.float32 else blas.dsyrk
     gram = np.zeros((size, size), dtype=dtype, order="F")
     wide = rows <= columns
-    untouched = block.dtype == dtype and scale == 1.0 and (block.flags.c_contiguous or block.flags.f_contiguous)
+    plain = convert is None and block.dtype == dtype and scale == 1.0
+    untouched = plain and (block.flags.c_contiguous or block.flags.f_contiguous)
     step = length if untouched else max(1, _PIECE // size)
     for start in range(0, length, step):
         piece = block[:, start : start + step] if wide else block[start : start + step]
-        if not untouched:
+        if convert is not None:
+            piece = convert(piece)
+        elif not untouched:
             piece = piece.astype(dtype, order="C")
             np.multiply(piece, dtype(scale), out=piece)
         # BLAS reads column-major: the transpose of a row-major array needs no copy.

@@ -128,8 +128,8 @@ def test_given_a_tail_when_compared_then_ratios_are_those_of_the_powerlaw_packag
         warnings.simplefilter("ignore")
         for law in ("exponential", "lognormal", "stretched_exponential"):
             z, p = package.distribution_compare("power_law", law, normalized_ratio=True)
-            assert ours[law].z == pytest.approx(z, rel=1e-6)
-            assert ours[law].p == pytest.approx(p, rel=1e-6)
+            assert ours[law].z == pytest.approx(z, rel=1e-3)  # its searches depend on the scale
+            assert ours[law].p == pytest.approx(p, rel=1e-2)
         theirs = package.truncated_power_law.loglikelihoods(values).sum()
         plain = package.power_law.loglikelihoods(values).sum()
     # Ours is the maximum; the package stops a little short of it.

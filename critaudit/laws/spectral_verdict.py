@@ -1,0 +1,113 @@
+"""Noise, heavy-tailed noise, or structure? What the singular values of a weight matrix say, against its own size.
+
+Three comparisons, each with a p-value: with independent Gaussian entries (closed form, `sphericity`); with the same
+entries in any arrangement, through their normal scores (`normal_scores`), which tells tails from correlations; and with
+independent stable entries of the fitted α (simulated). One real shuffle of the entries shows what their tails alone do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critaudit.laws.marchenko_pastur import fit_marchenko_pastur
+from critaudit.laws.normal_scores import normal_scores
+from critaudit.laws.nulls import shuffled, stable_null
+from critaudit.laws.singular_values import leading_accurate, safe_scale
+from critaudit.laws.sphericity import NoiseTest, noise_test
+
+Array = NDArray[np.float64]
+Verdict: TypeAlias = Literal[
+    "indistinguishable from random",
+    "heavy-tailed entries, no correlations",
+    "correlated (trained) structure",
+    "more even than random",
+    "undetermined",
+]
+
+LEVEL = 0.05
+# Structure is claimed at this level only; in between the matrix stays undetermined.
+CLAIM = 0.01
+STABLE_DRAWS = 39
+STABLE_UP_TO = 2**18
+# 2 − α in steps of a fifth: layers of one shape share their draws.
+_ALPHA_STEPS = 0.002 * 1.2 ** np.arange(40)
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffled:
+    """One shuffle of the entries beside the matrix itself.
+
+    `distance` is √Σ(σᵢ − σᵢ′)²/‖W‖_F of the ordered singular values: 0 where they agree, below √2 always. `traps`
+    counts the shuffled matrix's singular values beyond the edge of noise, which single large entries make.
+    """
+
+    distance: float
+    traps: int
+
+
+def rank_test(blocks: NDArray[np.generic], rng: np.random.Generator) -> tuple[NoiseTest, int]:
+    """The matrix against its entries in any arrangement: a test of its normal scores, and how many of them are spikes.
+
+    `blocks` has shape (groups, rows, columns) and finite entries. The spikes are directions that correlations make, not
+    large entries. Raises CritauditError as `noise_test` does.
+    """
+    groups, rows, columns = blocks.shape
+    values = leading_accurate(blocks, 1.0, normal_scores(blocks, rng)).values
+    test = noise_test(values, rows, columns, groups=groups)
+    return test, fit_marchenko_pastur(values, rows, columns, groups=groups).spikes
+
+
+def compare_shuffled(
+    blocks: NDArray[np.generic], singular_values: Array, frobenius: float, rng: np.random.Generator
+) -> Shuffled:
+    """One shuffle of the entries, beside the `singular_values` (descending, all) and the norm of the matrix itself."""
+    groups, rows, columns = blocks.shape
+    values = leading_accurate(shuffled(blocks, rng), safe_scale(frobenius)).values
+    distance = float(np.linalg.norm((values - singular_values) / frobenius))
+    return Shuffled(distance, fit_marchenko_pastur(values, rows, columns, groups=groups).spikes)
+
+
+def stable_p_value(singular_values: Array, rows: int, columns: int, alpha: float, *, groups: int = 1) -> float:
+    """Two-sided p-value of Σσ⁴/(Σσ²)² among matrices of independent symmetric stable entries; at least 0.05.
+
+    α is rounded to a tenth of 2 − α or better, so that layers share their draws.
+    """
+    near = 2.0 - float(_ALPHA_STEPS[np.argmin(np.abs(np.log(_ALPHA_STEPS / max(2.0 - alpha, 1e-6))))])
+    null = stable_null({"inequality": inequality}, near, rows, columns, groups=groups, repeats=STABLE_DRAWS)
+    return null["inequality"].p_value(inequality(singular_values))
+
+
+def inequality(singular_values: Array) -> float:
+    """Σσ⁴/(Σσ²)²: one over the participation ratio."""
+    squares = np.square(singular_values / singular_values[0])
+    return float(np.square(squares).sum() / squares.sum() ** 2)
+
+
+def judge(gaussian: NoiseTest, ranks: NoiseTest) -> tuple[Verdict, str]:
+    """The verdict, and the reason in words. `ranks` decides on structure, `gaussian` then only on the entries' law."""
+    if ranks.p < CLAIM:
+        if ranks.even:
+            return "more even than random", (
+                f"the directions are more alike than independent entries make them ({_shown(ranks.p)}), as orthogonal "
+                "initialisation does"
+            )
+        return "correlated (trained) structure", f"no random arrangement of these entries gives it ({_shown(ranks.p)})"
+    if ranks.p < LEVEL:
+        return "undetermined", (
+            f"{_shown(ranks.p)}: between {CLAIM:.0%}, below which structure is claimed, and {LEVEL:.0%}, above which "
+            "the matrix counts as random"
+        )
+    if gaussian.p < LEVEL and not gaussian.even:
+        return "heavy-tailed entries, no correlations", (
+            f"more unequal than Gaussian noise ({_shown(gaussian.p)}), but as any random arrangement of these entries "
+            f"({_shown(ranks.p)})"
+        )
+    return "indistinguishable from random", f"as any random arrangement of these entries ({_shown(ranks.p)})"
+
+
+def _shown(p: float) -> str:
+    return f"p = {p:.2g}" if p >= 1e-12 else "p < 1e-12"
