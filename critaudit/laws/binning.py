@@ -56,14 +56,17 @@ def bin_values(values: NDArray[np.generic]) -> Bins:
 
     The result may have no points at all; the caller decides how many it needs.
     """
-    flat = values.reshape(-1)
+    with np.errstate(invalid="ignore"):  # converting a signalling NaN
+        return _bin_any(values.reshape(-1))
+
+
+def _bin_any(flat: NDArray[np.generic]) -> Bins:
     if not flat.dtype.isnative:
         flat = flat.astype(flat.dtype.newbyteorder("="))
     if flat.dtype.kind in "biu":
         return _integers(flat)
     if flat.dtype == np.float16:
-        with np.errstate(invalid="ignore"):  # signalling NaN among the codes
-            codes = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
+        codes = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
         return summarise(codes, _count(flat.view(np.uint16), 0, 1 << 16), lossless=True)
     if flat.size <= _FEW:
         points, counts = np.unique(flat.astype(np.float64), return_counts=True)
@@ -77,8 +80,7 @@ def bin_values(values: NDArray[np.generic]) -> Bins:
             upper = _count_upper_half(bits)
             if upper is not None:
                 codes = (np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)).view(np.float32)
-                with np.errstate(invalid="ignore"):  # signalling NaN among the codes
-                    return summarise(codes.astype(np.float64), upper, lossless=True)
+                return summarise(codes.astype(np.float64), upper, lossless=True)
     return _floats(flat)
 
 

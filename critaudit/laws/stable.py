@@ -184,7 +184,10 @@ def standardised(bins: Bins, per_unit: int = _FINE) -> Sample:
 
     `per_unit` points remain per unit of asinh(8 × standardised value).
     """
-    return _merged((bins.points - bins.middle) / bins.scale, bins.counts, per_unit)
+    with np.errstate(over="ignore"):
+        # Beyond 1e50 quartile distances, fourth powers would overflow soon.
+        points = np.clip((bins.points - bins.middle) / bins.scale, -1e50, 1e50)
+    return _merged(points, bins.counts, per_unit)
 
 
 def _merged(points: Array, counts: Array, per_unit: int) -> Sample:

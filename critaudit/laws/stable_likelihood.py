@@ -17,7 +17,7 @@ from critaudit.laws.stable_table import jet
 
 Array = NDArray[np.float64]
 
-LOWEST = np.array([math.log(1e-9), -1.0, -1e6, -60.0])
+LOWEST = np.array([math.log(1e-9), -1.0, -1e6, -25.0])
 HIGHEST = np.array([math.log(1.5), 1.0, 1e6, 60.0])
 _LONGEST_STEP = np.array([1.5, 0.5, 1.0, 0.7])
 _NEAR_GAUSSIAN = -5.0  # η below which the Gaussian itself is asked
@@ -92,7 +92,7 @@ def slope(sample: Sample, theta: Array) -> Slope:
 
 
 def maximise(
-    sample: Sample, theta: Array, *, fixed_alpha: bool = False, tolerance: float = 1e-5, limit: int = 80
+    sample: Sample, theta: Array, *, fixed_alpha: bool = False, tolerance: float = 1e-5, limit: int = 50
 ) -> tuple[Array, Slope]:
     """Climb from θ to the maximum within the bounds; α stays where `fixed_alpha`.
 
@@ -215,15 +215,15 @@ def profile_bound(sample: Sample, best: Array, peak: Slope, direction: int, firs
     inside, root_inside, theta = float(best[0]), 0.0, best
     outside, root_outside = end, math.inf
     eta = inside + direction * first_step
-    for _ in range(40):
+    for _ in range(16):
         eta = min(eta, end) if direction > 0 else max(eta, end)
         ahead = along * (eta - float(theta[0]))
         trial = np.clip(theta + ahead * np.array([1.0, 1.0, math.exp(theta[3]), 1.0]), LOWEST, HIGHEST)
         trial[0] = eta
-        trial, there = maximise(sample, trial, fixed_alpha=True, tolerance=0.02)
+        trial, there = maximise(sample, trial, fixed_alpha=True, tolerance=0.02, limit=30)
         # The last step is not taken; what it promises is added.
         gain = newton_step(there, _free(trial, there.gradient, fixed_alpha=True))[1]
-        root = math.sqrt(max(2 * (peak.value - there.value - gain), 0.0))
+        root = math.sqrt(max(2 * (peak.value - there.value - (gain if gain < 0.05 else 0.0)), 0.0))
         if abs(root - target) < 0.01:
             return eta
         if root < target:

@@ -307,3 +307,20 @@ def test_given_a_likelihood_when_differentiated_then_score_and_information_are_i
         bend = (up - down) / (2 * step)
         others = [j for j in range(4) if (j, k) not in ((2, 3),)]
         np.testing.assert_allclose(bend[others], -here.information[others, k], rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("top", [1e8, 1e60, 1e300])
+def test_given_an_absurd_outlier_when_fitted_then_nothing_overflows(top: float) -> None:
+    values = np.append(np.random.default_rng(18).standard_normal(400), top)
+    fit = fit_stable(values)
+    assert not fit.boundary
+    assert math.isfinite(fit.loglik)
+    assert fit.alpha_interval[0] <= fit.alpha <= fit.alpha_interval[1]
+
+
+def test_given_bits_of_noise_when_fitted_then_signalling_nan_are_only_counted() -> None:
+    values = np.frombuffer(np.random.default_rng(19).bytes(40_000), np.float32)
+    fit = fit_stable(values)
+    assert fit.non_finite == np.count_nonzero(~np.isfinite(values)) > 0
+    assert "lower end" in fit.method
+    assert fit.alpha == 0.5
