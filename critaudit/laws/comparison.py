@@ -16,8 +16,8 @@ from scipy.special import chdtri, ndtr, ndtri
 
 from critaudit.laws.binning import Bins, bin_values
 from critaudit.laws.rival_laws import Rival, gaussian, generalised_normal, student_t, two_gaussians
-from critaudit.laws.stable import StableFit, fit_stable, gaussian_likelihood_ratio, standardised
 from critaudit.laws.stable_distribution import lower_tail
+from critaudit.laws.stable_fit import StableFit, fit_stable, gaussian_likelihood_ratio, standardised
 from critaudit.laws.stable_likelihood import Sample
 from critaudit.laws.stable_table import centre, jet
 
