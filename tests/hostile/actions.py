@@ -66,7 +66,8 @@ def command(
     site = Site(Path(folder), Path(canary))
     out = Path.cwd() / "out"
     out.mkdir(mode=0o777)
-    os.environ["FORCE_COLOR"] = "1"
+    if raw:
+        os.environ["FORCE_COLOR"] = "1"  # as on a terminal: what rich makes of a name must be seen
     _become(mode, site)
     watch(seen, allowed=out)
     html, json_path = out / "report.html", out / "report.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from tests.hostile import (
 from tests.hostile.case import Case, Site
 from tests.hostile.sandbox import GROWTH, SECONDS, Ending, Nursery
 
+# What the progress bar writes where a terminal is pretended; a case's own sequences are looked for in the whole text.
+_PROGRESS = re.compile(r"\r|\x1b\[[?0-9;]*[A-Za-z]")
+_MARKUP = re.compile(r'[<"]')  # means nothing to a terminal
 _MODULES = (
     cases_payloads,
     cases_exports,
@@ -113,8 +117,9 @@ def _faults(case: Case, ending: Ending) -> list[str]:
     if ending.busy > SECONDS:
         faults.append(f"took {ending.busy:.1f} s of the processor")
     if ending.outcome == "refused":
-        faults.extend(_bad_line(ending.message or ending.stderr.removesuffix("\n")))
-    faults.extend(f"{text!r:.60} reached the terminal" for text in case.raw if text in ending.stdout + ending.stderr)
+        faults.extend(_bad_line(ending.message or _PROGRESS.sub("", ending.stderr).removesuffix("\n")))
+    obeyed = [text for text in case.raw if not _MARKUP.search(text)]
+    faults.extend(f"{text!r:.60} reached the terminal" for text in obeyed if text in ending.stdout + ending.stderr)
     faults.extend(filter(None, [ending.extra.get("leaks", "")]))
     return faults
 

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 READER = ("tests.hostile.priming", "critaudit.sources.hub", "critaudit.sources.factory")
-COMMAND = (
-    *READER,
-    "critaudit.cli",
-    "critaudit.report.html",
-    "jinja2",
-    "rich.console",
-    "rich.table",
-    "plotly.graph_objects",
-)
+COMMAND = (*READER, "tests.hostile.priming_pages")
 UNSAFE = (
     "torch",
     "numpy",
