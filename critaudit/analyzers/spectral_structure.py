@@ -35,6 +35,7 @@ _RANDOM = ("null_p", "stable_p", "shuffled_p", "correlated_directions", "shuffle
 STRUCTURE_IDS = ("log_norm", "log_spectral_norm", *_POWER, *_BULK, *_RANDOM)
 _SMALLEST_P = 1e-300
 _EQUAL = 1e-4
+_RESAMPLES = 100
 _WATCHER = "WeightWatcher's definition; changes with the scale of the weights"
 _RANDOM_VERDICTS = ("indistinguishable from random", "heavy-tailed entries, no correlations")
 _TRAINED = "correlated (trained) structure"
@@ -48,7 +49,7 @@ def structure(layer: LayerInput, found: Spectrum, settings: Settings) -> Measure
         # A depthwise layer: each block is a vector and has no spectrum, but the filters together do.
         blocks, view = blocks.reshape(1, groups, rows * columns), "one filter per row; "
         found = spectrum(blocks, dtype=layer.matrix.dtype)
-    reason = _unfit(found)
+    reason = _unfit(found, blocks)
     if reason is not None:
         return {f"spectrum.{name}": not_applicable(reason) for name in STRUCTURE_IDS}
     rng = np.random.default_rng([settings.seed, zlib.crc32(layer.matrix.name.encode())])
@@ -67,12 +68,13 @@ def structure(layer: LayerInput, found: Spectrum, settings: Settings) -> Measure
     return {f"spectrum.{name}": measurement for name, measurement in measurements.items()}
 
 
-def _unfit(found: Spectrum) -> str | None:
+def _unfit(found: Spectrum, blocks: NDArray[np.generic]) -> str | None:
     """Why nothing can be said about the structure of a matrix, if so."""
     _, rows, columns = found.shape
     if min(rows, columns) == 1:
         return f"a {rows}×{columns} matrix has one singular value, which has no distribution"
-    return "every entry is zero" if found.spectral_norm == 0.0 else None
+    low = float(blocks.min())
+    return f"every entry is {low:g}" if low == float(blocks.max()) else None
 
 
 def _either(names: Iterable[str], n: int, compute: Callable[[], dict[str, Measurement]]) -> dict[str, Measurement]:
@@ -90,13 +92,13 @@ def _tail(found: Spectrum, log_largest: float, view: str, rng: np.random.Generat
         return dict.fromkeys(_POWER, undetermined("all singular values are equal within rounding", n=values.size))
     try:
         # In units of the largest: nothing then depends on the scale of the weights.
-        tail = fit_power_tail(np.square(values / found.spectral_norm), rng=rng)
+        tail = fit_power_tail(np.square(values / found.spectral_norm), bootstrap=_RESAMPLES, rng=rng)
     except CritauditError as error:
         return dict.fromkeys(_POWER, undetermined(str(error), n=values.size))
     xmin = tail.xmin * found.spectral_norm**2
     method = (
         f"maximum likelihood for the density of eigenvalues of WᵀW above xmin = {xmin:.4g} ({tail.n_tail} of {tail.n}, "
-        f"Kolmogorov–Smirnov distance {tail.distance:.3g}); {view}bootstrap interval"
+        f"Kolmogorov–Smirnov distance {tail.distance:.3g}); {view}interval from {_RESAMPLES} resamples"
     )
     a = tail.exponent
     logs = 2.0 * a * np.log10(values / found.spectral_norm)
@@ -126,6 +128,8 @@ def _preferred(tail: PowerTail) -> Measurement:
 
 def _bulk(found: Spectrum, view: str) -> dict[str, Measurement]:
     groups, rows, columns = found.shape
+    if found.rank is not None and 2 * found.rank <= found.count:
+        raise CritauditError(f"the rank is {found.rank} of {found.count}: there is no bulk of noise to fit")
     fit = fit_marchenko_pastur(found.singular_values, rows, columns, groups=groups)
     n = found.singular_values.size
     method = (

@@ -59,6 +59,8 @@ def fit_marchenko_pastur(
     if middle <= 0.0 or not math.isfinite(float(values[0])):
         raise CritauditError("half of the singular values are zero or not finite: there is no bulk of noise to fit")
     spikes, deviation, limit = _take_spikes(values, small, large, groups, level)
+    if deviation <= 0.0:
+        raise CritauditError("all but the largest singular values are zero: there is no bulk of noise to fit")
     # What is left lives on so many dimensions less.
     narrow, wide = small - spikes / groups, large - spikes / groups
     scaled = np.square(values[spikes:] / (deviation * math.sqrt(wide)))

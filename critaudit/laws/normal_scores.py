@@ -16,8 +16,8 @@ from scipy.special import ndtri
 
 from critaudit.laws.moments import chunks
 
-# Larger arrays take their distribution from a sample of this size: it moves the score of an entry by 0.01.
-_SAMPLE = 2**17
+# Larger arrays take their distribution from a sample of this size: it moves scores by about 0.01.
+_SAMPLE = 2**16
 _SHIFT = 16  # a float32 without its lower 16 bits: 128 steps per octave
 _TIED = 0.02
 _PIECE = 2**16
@@ -56,33 +56,40 @@ class NormalScores:
 def normal_scores(values: NDArray[np.generic], rng: np.random.Generator) -> NormalScores:
     """The scores' map for an array of finite real numbers of any shape; `rng` breaks ties and draws the sample.
 
-    Monotone, so invariant under scale and shift; the same for any arrangement of up to 131,072 entries.
+    Monotone, so invariant under scale and shift; the same for any arrangement of up to 65,536 entries.
     """
     if values.size > _SAMPLE:
         flat = values.reshape(-1)
-        sample = flat[rng.integers(0, flat.size, _SAMPLE)].astype(np.float64)
+        sample = flat[rng.integers(0, flat.size, _SAMPLE, dtype=np.uint32 if flat.size < 2**32 else np.int64)]
     else:
-        sample = np.concatenate([chunk.astype(np.float64) for chunk in chunks(values)])
-    middle = float(np.median(sample))
-    spread = float(np.median(np.abs(sample - middle))) or float(np.abs(sample - middle).max()) or 1.0
-    scale = math.ldexp(1.0, max(-1000, min(1000, -math.frexp(spread)[1])))
-    counts = np.bincount(_steps(sample, middle, scale), minlength=1 << (32 - _SHIFT)).astype(np.float64)
-    # Codes of positive floats ascend, those of negative ones (sign bit set) descend.
-    half = counts.size // 2
-    order = np.concatenate([np.arange(counts.size - 1, half - 1, -1), np.arange(half)])
-    below = np.empty_like(counts)
-    below[order] = np.cumsum(counts[order]) - counts[order]
-    total = sample.size
-    ranks = np.clip((below + 0.5 * counts) / total, 0.5 / total, 1.0 - 0.5 / total)
-    tied = counts.max() > _TIED * total
-    return NormalScores(
-        middle=middle,
-        scale=scale,
-        scores=np.asarray(ndtri(ranks), dtype=np.float32),
-        below=(below / total).astype(np.float32) if tied else None,
-        share=(counts / total).astype(np.float32) if tied else None,
-        rng=rng,
+        sample = np.concatenate(list(chunks(values)))
+    # In ascending order already: what follows does not depend on the arrangement of the entries.
+    sample.sort()
+    middle = float(sample[sample.size // 2])
+    spread = (
+        (float(sample[sample.size * 3 // 4]) - float(sample[sample.size // 4])) or float(sample[-1]) - middle or 1.0
     )
+    # Steps are relative, so any scale will do that float32 can hold.
+    exponent = math.frexp(spread)[1]
+    scale = 1.0 if abs(exponent) < 60 else math.ldexp(1.0, max(-1000, min(1000, -exponent)))
+    # Codes of positive floats ascend, those of negative ones (sign bit set) descend.
+    half = 1 << (31 - _SHIFT)
+    order = np.concatenate([np.arange(2 * half - 1, half - 1, -1), np.arange(half)])
+    counts = np.bincount(_steps(sample, middle, scale), minlength=2 * half)[order]
+    occupied = counts > 0
+    shares = counts[occupied] / sample.size
+    bounds = np.concatenate([[0.0], np.cumsum(shares)])
+    smallest = 0.5 / sample.size
+    ascending = ndtri(np.clip(bounds, smallest, 1.0 - smallest))[np.cumsum(occupied)]
+    ascending[occupied] = ndtri(bounds[:-1] + 0.5 * shares)
+    scores = np.empty(2 * half, dtype=np.float32)
+    scores[order] = ascending
+    below = share = None
+    if shares.max() > _TIED:
+        below, share = np.empty_like(scores), np.zeros_like(scores)
+        below[order] = bounds[np.cumsum(occupied)] - counts / sample.size
+        share[order] = counts / sample.size
+    return NormalScores(middle, scale, scores, below, share, rng)
 
 
 def _steps(values: NDArray[np.generic], middle: float, scale: float) -> NDArray[np.intp]:

@@ -29,7 +29,7 @@ Verdict: TypeAlias = Literal[
 ]
 
 LEVEL = 0.05
-# Structure is claimed at this level only; in between the matrix stays undetermined.
+# Structure and heavy tails are claimed at this level only; between the two, structure stays undetermined.
 CLAIM = 0.01
 STABLE_DRAWS = 39
 STABLE_UP_TO = 2**18
@@ -101,7 +101,7 @@ def judge(gaussian: NoiseTest, ranks: NoiseTest) -> tuple[Verdict, str]:
             f"{_shown(ranks.p)}: between {CLAIM:.0%}, below which structure is claimed, and {LEVEL:.0%}, above which "
             "the matrix counts as random"
         )
-    if gaussian.p < LEVEL and not gaussian.even:
+    if gaussian.p < CLAIM and not gaussian.even:
         return "heavy-tailed entries, no correlations", (
             f"more unequal than Gaussian noise ({_shown(gaussian.p)}), but as any random arrangement of these entries "
             f"({_shown(ranks.p)})"
