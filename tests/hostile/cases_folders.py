@@ -172,33 +172,34 @@ def _custom_code() -> Iterator[Case]:
 
 
 SHADOWS = (
-    *(
-        "numpy",
-        "torch",
-        "scipy",
-        "pandas",
-        "jinja2",
-        "plotly",
-        "click",
-        "rich",
-        "timm",
-        "safetensors",
-        "onnx",
-        "powerlaw",
-    ),
+    *("numpy", "torch", "scipy", "pandas", "jinja2", "plotly", "click", "rich", "timm", "safetensors", "onnx"),
     *("pickle", "json", "zipfile", "struct", "typing", "dataclasses", "pathlib", "hashlib", "html", "string", "random"),
     *(
         "sitecustomize",
         "usercustomize",
-        "critaudit_plugin",
         "conftest",
         "setup",
         "config",
         "utils",
-        "types",
-        "enum",
-        "re",
+        "ast",
+        "decimal",
+        "logging",
+        "powerlaw",
     ),
+)
+# `python -m` itself imports these from the working directory before any program can prevent it; the installed command
+# does not, and is what these are tried with.
+STARTUP = (
+    "types",
+    "enum",
+    "functools",
+    "contextlib",
+    "collections",
+    "warnings",
+    "keyword",
+    "operator",
+    "reprlib",
+    "re",
 )
 
 
@@ -212,6 +213,10 @@ def _working_directories() -> Iterator[Case]:
 
     def shadows(site: Site) -> None:
         for name in SHADOWS:
+            site.file(f"{name}.py", site.python)
+
+    def startup(site: Site) -> None:
+        for name in (*SHADOWS, *STARTUP):
             site.file(f"{name}.py", site.python)
 
     def one(name: str) -> Callable[[Site], object]:
@@ -231,6 +236,7 @@ def _working_directories() -> Iterator[Case]:
         site.file("critaudit_evil_backend.py", site.python)
 
     yield directory("shadows", f"{len(SHADOWS)} modules named like libraries", shadows, "import")
+    yield directory("startup", "modules that Python imports before its program", startup, "import")
     yield directory("packages", "packages named like libraries", packages, "import packages")
     yield directory("numpy", "numpy.py", one("numpy"), "import")
     yield directory("pth", "a .pth file with code", lambda s: s.file("evil.pth", f"import os; {s.python}\n"), "site")

@@ -119,7 +119,9 @@ def _size() -> Iterator[Case]:
     yield _case("many-dicts", "fifty million dicts in a 50 MB pickle", lambda: b"}" * (5 * 10**7))
     yield _case("many-sets", "twenty million sets", lambda: b"\x8f" * (2 * 10**7))
     yield _case("many-nones", "fifty million NONEs", lambda: b"N" * (5 * 10**7))
-    yield _case("many-pops", "twenty million opcodes that leave nothing", lambda: b"N0" * 10**7 + pickles.state(), ANY)
+    yield _case(
+        "many-pops", "ten million opcodes that leave nothing", lambda: b"N0" * (5 * 10**6) + pickles.state(), ANY
+    )
     yield _case("many-memos", "ten million memo entries", lambda: b"N" + b"\x94" * 10**7 + b"0" + pickles.state(), ANY)
     yield _case(
         "many-objects",
@@ -156,7 +158,7 @@ def _size() -> Iterator[Case]:
     yield _case(
         "zeros", "numpy.zeros(2^40) by REDUCE", call(name_of("numpy", "zeros"), number(2**40)), ANY, beside=True
     )
-    yield _case("many-tensors", "a hundred thousand names of one tensor", _many_tensors, ANY)
+    yield _case("many-tensors", "fifty thousand names of one tensor", _many_tensors, ANY)
 
 
 def _laughs() -> bytes:
@@ -199,7 +201,7 @@ def _many_tensors() -> bytes:
     one = pickles.tensor("0")
     return dict_of(
         (text(f"l{index}.weight"), one if index == 0 else b"h\xfe") if index else (text("l0"), one + b"q\xfe")
-        for index in range(100000)
+        for index in range(50000)
     )
 
 
