@@ -207,7 +207,8 @@ def summary(layers: Sequence[Layer]) -> Measurements:
         "spectrum.trained_layers": measured(
             trained,
             n=len(judged),
-            method=f"verdicts of structure that outlast Benjamini & Hochberg (1995) over all layers at {LEVEL:.0%}",
+            method=f"verdicts of trained structure that outlast Benjamini & Hochberg (1995) over all layers at "
+            f"{LEVEL:.0%}; layers more even than random, which orthogonal initialisation makes too, are not counted",
         )
         if judged
         else undetermined("no layer could be compared with chance", n=0),

@@ -92,8 +92,8 @@ def judge(gaussian: NoiseTest, ranks: NoiseTest) -> tuple[Verdict, str]:
     if ranks.p < CLAIM:
         if ranks.even:
             return "more even than random", (
-                f"the directions are more alike than independent entries make them ({_shown(ranks.p)}), as orthogonal "
-                "initialisation does"
+                f"the directions are more alike than independent entries make them ({_shown(ranks.p)}): orthogonal "
+                "initialisation does that, and so can training"
             )
         return "correlated (trained) structure", f"no random arrangement of these entries gives it ({_shown(ranks.p)})"
     if ranks.p < LEVEL:
