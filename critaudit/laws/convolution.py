@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import eigvalsh_tridiagonal
 
 from critaudit.errors import CritauditError
 from critaudit.laws.singular_values import frobenius_norm
@@ -29,6 +29,7 @@ _MAX_FREQUENCIES = 1024
 _FULL_UP_TO = 96
 _POWER_STEPS = 4
 _CANDIDATES = 3
+_LANCZOS_STEPS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,10 @@ def _by_decomposition(by_tap: NDArray[np.float32], phases: NDArray[np.complex64]
         if 1 in symbols.shape[-2:]:
             values = np.linalg.norm(symbols, axis=(-2, -1))
         else:
-            values = np.linalg.svd(symbols, compute_uv=False)[..., 0]
+            # The largest singular value loses nothing when squared, and eigenvalues come three times faster.
+            narrow = symbols if symbols.shape[-2] <= symbols.shape[-1] else symbols.conj().swapaxes(-2, -1)
+            gram = narrow @ narrow.conj().swapaxes(-2, -1)
+            values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[..., -1], 0.0))
         largest = max(largest, float(values.max()))
     return largest
 
@@ -132,7 +136,7 @@ def _by_power(by_tap: NDArray[np.float32], phases: NDArray[np.complex64], seed: 
             vector, value = _power(symbol, vector)
             screened.append(value)
     best = phases[np.argsort(screened)[-_CANDIDATES:]]
-    return max(_largest(symbol) for symbols in _symbols(by_tap, best) for symbol in symbols)
+    return max(_largest(symbol, vector) for symbols in _symbols(by_tap, best) for symbol in symbols)
 
 
 def _power(symbol: NDArray[np.complex64], vector: _Complex) -> tuple[_Complex, float]:
@@ -148,9 +152,25 @@ def _power(symbol: NDArray[np.complex64], vector: _Complex) -> tuple[_Complex, f
     return vector, value
 
 
-def _largest(symbol: NDArray[np.complex64]) -> float:
-    narrow = symbol if symbol.shape[0] <= symbol.shape[1] else symbol.conj().T
-    gram = narrow @ narrow.conj().T
-    last = len(gram) - 1
-    value = eigh(gram, eigvals_only=True, subset_by_index=(last, last), overwrite_a=True, check_finite=False)
-    return math.sqrt(max(float(value[0]), 0.0))
+def _largest(symbol: NDArray[np.complex64], start: _Complex) -> float:
+    """The largest singular value by Lanczos steps on the Gram operator, with full reorthogonalisation."""
+    steps = min(_LANCZOS_STEPS, *symbol.shape)
+    basis = np.zeros((steps, symbol.shape[1]), np.complex64)
+    diagonal: list[float] = []
+    beside: list[float] = []
+    vector, value = start / np.linalg.norm(start), 0.0
+    for step in range(steps):
+        basis[step] = vector
+        image = symbol @ vector
+        vector = (image.conj() @ symbol).conj()
+        diagonal.append(float(np.vdot(image, image).real))
+        known = basis[: step + 1]
+        for _ in range(2):  # once loses orthogonality, twice is enough
+            vector = vector - (known.conj() @ vector) @ known
+        before, value = value, float(eigvalsh_tridiagonal(diagonal, beside)[-1])
+        length = float(np.linalg.norm(vector))
+        if value - before <= 1e-7 * value or length <= 1e-6 * value:
+            break
+        beside.append(length)
+        vector = (vector / np.float32(length)).astype(np.complex64)
+    return math.sqrt(max(value, 0.0))
