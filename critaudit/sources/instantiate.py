@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 COUNTER = "num_batches_tracked"
 # torchvision starts these with a slow SciPy-like initialisation unless told not to.
 _SLOW_START = frozenset({"googlenet", "inception_v3"})
+_BLOCK = 4096
 
 
 def build_network(library: str, name: str, *, classes: int | None = None, device: str = "cpu") -> nn.Module:
-    """A network of `library` ("timm" or "torchvision") in eval mode, its weights uninitialised, nothing downloaded.
+    """A network of `library` ("timm" or "torchvision") in eval mode, to be filled with weights; nothing is downloaded.
 
-    `classes` is the number of classes (None: the library's default; 0: timm's features only). Random initialisation is
-    skipped and the caller's random state is left alone. Raises UnavailableError where the library does not know `name`.
+    `classes` is the number of classes (None: the library's default; 0: timm's features only). The random
+    initialisation is not a proper one (it would take seconds), and the caller's random state is left alone.
+    Raises UnavailableError where the library does not know `name`.
     """
     import torch
 
@@ -101,25 +103,31 @@ def load_weights(network: nn.Module, tensors: Mapping[str, TensorRef], *, option
 
 @contextmanager
 def _quiet_start() -> Iterator[None]:
-    """No warnings, no random numbers drawn, and the global random state put back."""
+    """No warnings, hardly any random numbers drawn, and the global random state put back."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     aten = torch.ops.aten
-    skipped = {
-        aten.uniform_.default,
-        aten.normal_.default,
-        aten.erfinv_.default,
-        aten.bernoulli_.float,
-    }
+    drawing = {aten.uniform_.default, aten.normal_.default}
 
-    class Unfilled(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        """Initialisation costs seconds for large networks, and every value is overwritten afterwards."""
+    class Tiled(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        """Large tensors get one random block over and over: drawing them takes seconds, and all is overwritten later.
+
+        The block is truly random, because initialisations with rejection (truncated normal) draw until all fits.
+        """
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return args[0] if func in skipped else func(*args, **(kwargs or {}))
+            options = kwargs or {}
+            if func in drawing and args[0].is_contiguous() and args[0].numel() > 2 * _BLOCK and not args[0].is_meta:
+                flat = args[0].view(-1)
+                block = func(flat.new_empty(_BLOCK), *args[1:], **options)
+                whole = len(flat) - len(flat) % _BLOCK
+                flat[:whole].view(-1, _BLOCK).copy_(block)
+                flat[whole:].copy_(block[: len(flat) - whole])
+                return args[0]
+            return args[0] if func is aten.erfinv_.default else func(*args, **options)
 
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), Unfilled():  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), Tiled():  # type: ignore[no-untyped-call]
         warnings.simplefilter("ignore")
         yield
 
