@@ -122,22 +122,23 @@ def shuffled(matrix: NDArray[np.generic], rng: np.random.Generator) -> NDArray[n
     Large arrays are shuffled in two rounds of short runs laid across each other, in a fifth of the time of a full
     shuffle: no two entries keep their distance, and what is independent stays so. Memory: two copies for a moment.
     """
-    flat = np.array(matrix, order="C").reshape(-1)
+    flat = np.ascontiguousarray(matrix).reshape(-1)
     if flat.size < _SHUFFLE_FULLY:
+        flat = flat.copy()
         rng.shuffle(flat)
         return flat.reshape(matrix.shape)
     # Runs must not fall on the same columns again and again.
     run = next((length for length in _RUNS if matrix.shape[-1] % length), _RUNS[0])
     whole = flat.size // run * run
-    rest = flat[whole:].copy()
     mixed = np.take(flat[:whole].reshape(-1, run), rng.permutation(whole // run), axis=0)
     across = np.ascontiguousarray(mixed.T).reshape(-1, run)
     del mixed
-    np.take(across, rng.permutation(whole // run), axis=0, out=flat[:whole].reshape(-1, run), mode="clip")
-    flat[whole:] = rest
+    done = np.empty_like(flat)
+    np.take(across, rng.permutation(whole // run), axis=0, out=done[:whole].reshape(-1, run), mode="clip")
+    done[whole:] = flat[whole:]
     for place, other in zip(range(whole, flat.size), rng.integers(0, flat.size, flat.size - whole), strict=True):
-        flat[place], flat[other] = flat[other], flat[place]
-    return flat.reshape(matrix.shape)
+        done[place], done[other] = done[other], done[place]
+    return done.reshape(matrix.shape)
 
 
 def stable_sample(alpha: float, beta: float, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
