@@ -40,7 +40,8 @@ start = time.perf_counter()
 print(json.dumps(dict(baseline=baseline, peak=memory("VmHWM:"), seconds=time.perf_counter() - start, count=count)))
 """
 READ = (
-    "from pathlib import Path\nfrom critaudit.sources.folder import read_folder\nimport critaudit.sources.safetensors",
+    "from pathlib import Path\nfrom critaudit.sources.folders.folder import read_folder\n"
+    "import critaudit.sources.safetensors",
     "contents = read_folder(Path(FOLDER))\ncount = 0\n"
     "for name, tensor in contents.tensors.items():\n    array = tensor.read()\n    count += 1\n    del array",
 )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from critaudit.tensors import TensorRef
 
 if TYPE_CHECKING:
-    from critaudit.sources.contents import Runnable
+    from critaudit.contents import Runnable
 
 Kind: TypeAlias = Literal[
     "linear", "conv", "depthwise_conv", "transposed_conv", "embedding", "attention", "recurrent", "other"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.sources.contents import Preprocessing
+from critaudit.contents import Preprocessing
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit.contents import Runnable
 from critaudit.dynamics.calibrated import SampleKind, sample_kinds, takes_tokens
 from critaudit.dynamics.hooks import Trace, first_signal, hook, strength_of, undisturbed, weight_layers
 from critaudit.errors import CritauditError, UsageError
-from critaudit.sources.contents import Runnable
 from critaudit.text import printable
 
 if TYPE_CHECKING:

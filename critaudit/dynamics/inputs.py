@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit.contents import Preprocessing
 from critaudit.errors import UsageError
-from critaudit.sources.contents import Preprocessing
 
 if TYPE_CHECKING:
     from PIL import Image

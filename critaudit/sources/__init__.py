@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from critaudit.contents import Contents
 from critaudit.errors import NotAModelError, SourceError, UsageError
 from critaudit.model import Architecture, ModelView, SourceInfo
-from critaudit.sources.contents import Contents
-from critaudit.sources.shards import MAX_INDEX_BYTES
+from critaudit.sources.folders.shards import MAX_INDEX_BYTES
 from critaudit.tensors import RegularFile, TensorRef
 from critaudit.text import printable
 
@@ -51,7 +51,7 @@ def load(
 
 
 def _view(contents: Contents, info: SourceInfo, *, arch: str | None, activation: str | None) -> ModelView:
-    from critaudit.sources.recognise import recognise
+    from critaudit.sources.recognition.recognise import recognise
     from critaudit.structure import arrange
 
     named = contents.metadata.get("activation")
@@ -98,7 +98,7 @@ def _biases(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
 
 def _open(source: Source, *, random_weights: bool, trust: bool, seed: int) -> tuple[Contents, SourceInfo]:
     if not isinstance(source, (str, os.PathLike)):
-        from critaudit.sources.live import read_live
+        from critaudit.sources.live.reader import read_live
 
         contents = read_live(source)
         return contents, SourceInfo(printable(type(source).__name__), contents.format, None, None)
@@ -115,7 +115,7 @@ def _open(source: Source, *, random_weights: bool, trust: bool, seed: int) -> tu
 
 def _by_name(text: str, *, random_weights: bool, seed: int) -> Contents | None:
     """What a hub or a factory of the user's gives; None where the text is no such name."""
-    from critaudit.sources import hub
+    from critaudit.sources.hub import reader as hub
 
     prefix, _, name = text.partition(":")
     if prefix == "timm":
@@ -127,7 +127,7 @@ def _by_name(text: str, *, random_weights: bool, seed: int) -> Contents | None:
     if prefix == "hf":
         return hub.read_huggingface(name)
     if _FACTORY.fullmatch(text) and _mode(text) is None:
-        from critaudit.sources.factory import read_factory
+        from critaudit.sources.live.factory import read_factory
 
         return read_factory(text)
     return None
@@ -135,11 +135,11 @@ def _by_name(text: str, *, random_weights: bool, seed: int) -> Contents | None:
 
 def _by_path(path: Path, *, trust: bool) -> Contents:
     if trust:
-        from critaudit.sources.trusted import read_trusted
+        from critaudit.sources.pytorch.trusted import read_trusted
 
         return read_trusted(path)
     if stat.S_ISDIR(_mode(os.fspath(path)) or 0):
-        from critaudit.sources.folder import read_folder
+        from critaudit.sources.folders.folder import read_folder
 
         return read_folder(path)
     from critaudit.sources.detect import read_file

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from critaudit.contents import Contents
 from critaudit.errors import CorruptFileError, NotAModelError
-from critaudit.sources.contents import Contents
-from critaudit.sources.exported import is_exported
-from critaudit.sources.zip_archive import ZipArchive
+from critaudit.sources.archives.zip_archive import ZipArchive
+from critaudit.sources.pytorch.exported import is_exported
 from critaudit.tensors import RegularFile
 
 _HEAD = 4096
@@ -74,15 +74,15 @@ def _read_archive(file: RegularFile, archive: ZipArchive) -> Contents:
     """The formats that are zip archives, told apart by their members."""
     last_parts = {name.rpartition("/")[2] for name in archive.names}
     if is_exported(archive):
-        from critaudit.sources.exported import read_exported
+        from critaudit.sources.pytorch.exported import read_exported
 
         return read_exported(archive)
     if "constants.pkl" in last_parts and "data.pkl" in last_parts:
-        from critaudit.sources.torchscript import read_torchscript
+        from critaudit.sources.pytorch.torchscript import read_torchscript
 
         return read_torchscript(archive)
     if "data.pkl" in last_parts:
-        from critaudit.sources.checkpoint import read_zip
+        from critaudit.sources.pytorch.checkpoint import read_zip
 
         return read_zip(archive)
     if any(name.endswith(".npy") for name in archive.names):
@@ -110,9 +110,9 @@ def _kind_of_archive(members: set[str]) -> str:
 
 def _read_stream(file: RegularFile, head: bytes) -> Contents:
     """Pickles, tar archives, ONNX; else what the file seems to be."""
-    from critaudit.sources import checkpoint
-    from critaudit.sources.onnx import looks_like_onnx, read_onnx
-    from critaudit.sources.torch_legacy import tar_members
+    from critaudit.sources.onnx.model import looks_like_onnx, read_onnx
+    from critaudit.sources.pytorch import checkpoint
+    from critaudit.sources.pytorch.legacy import tar_members
 
     label = file.path.name
     if (head[0] == 0x80 and head[1:2] <= b"\x05") or head.startswith(_MAGIC_PROTOCOL_1):

@@ -14,9 +14,9 @@ from typing import TypeGuard
 
 import numpy as np
 
+from critaudit.contents import Contents, LeftOut
 from critaudit.errors import CorruptFileError, LimitExceededError, NotAModelError, SourceError
-from critaudit.sources.contents import Contents, LeftOut
-from critaudit.sources.zip_archive import ZipArchive
+from critaudit.sources.archives.zip_archive import ZipArchive
 from critaudit.tensors import DTYPES, FileStorage, MemoryStorage, RegularFile, Storage, TensorRef
 
 MAX_HEADER_BYTES = 10_000  # as NumPy itself allows for files that nobody vouches for

@@ -11,8 +11,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
+from critaudit.contents import Contents, LeftOut
 from critaudit.errors import CorruptFileError, LimitExceededError, SourceError
-from critaudit.sources.contents import Contents, LeftOut
 from critaudit.tensors import FileStorage, RegularFile, TensorRef
 from critaudit.text import printable
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from critaudit.contents import LayerHint, LeftOut
 from critaudit.model import LedgerEntry, WeightMatrix
-from critaudit.sources.contents import LayerHint, LeftOut
 from critaudit.structure import names
 from critaudit.structure.catalogue import Catalogue, Weight, catalogue
 from critaudit.structure.layers import Surroundings, matrices_in

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from critaudit.sources.contents import LayerHint
+from critaudit.contents import LayerHint
 from critaudit.structure.arrays import Array, Stored
 from critaudit.structure.combined import Pruned, scaled, spectral_norm, weight_norm
 from critaudit.structure.names import place, says_transposed

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from critaudit.contents import Preprocessing, Runnable
 from critaudit.dynamics.capture import Signal, signal
 from critaudit.errors import SourceError, UsageError
-from critaudit.sources.contents import Preprocessing, Runnable
 
 
 def _runnable(network: nn.Module, wants: Preprocessing | None = None, prefix: str = "") -> Runnable:

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from timm.data import create_transform
 
+from critaudit.contents import Preprocessing
 from critaudit.dynamics.inputs import load_inputs
 from critaudit.errors import UsageError
-from critaudit.sources.contents import Preprocessing
 
 _MEAN, _STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 

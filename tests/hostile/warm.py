@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-READER = ("tests.hostile.priming", "critaudit.sources.hub", "critaudit.sources.factory")
+READER = ("tests.hostile.priming", "critaudit.sources.hub.reader", "critaudit.sources.live.factory")
 COMMAND = (*READER, "tests.hostile.priming_pages")
 UNSAFE = (
     "torch",

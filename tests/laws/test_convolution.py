@@ -13,7 +13,7 @@ from critaudit.laws.convolution import convolution_norm
 
 def explicit(kernel: np.ndarray, n: int) -> np.ndarray:
     """Singular values of the circular convolution on n×n images, from the operator's own matrix."""
-    rows, columns, height, width = kernel.shape
+    _, columns, height, width = kernel.shape
     images = torch.eye(columns * n * n, dtype=torch.float64).reshape(-1, columns, n, n)
     padded = F.pad(images, (0, width - 1, 0, height - 1), mode="circular")
     operator = F.conv2d(padded, torch.from_numpy(kernel.astype(np.float64))).reshape(len(images), -1)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from critaudit.sources.instantiate import build_network
+from critaudit.sources.recognition.instantiate import build_network
 from critaudit.tensors import MemoryStorage, TensorRef
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from critaudit.model import LedgerEntry, WeightMatrix
-from critaudit.sources.live_hints import hints_of
+from critaudit.sources.live.hints import hints_of
 from critaudit.structure import arrange
 from critaudit.tensors import MemoryStorage, TensorRef
 

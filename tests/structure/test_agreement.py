@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from critaudit.sources.live_hints import hints_of
+from critaudit.sources.live.hints import hints_of
 from critaudit.structure import arrange
 from critaudit.tensors import DTYPES, TensorRef
 

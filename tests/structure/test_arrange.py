@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from critaudit.sources.contents import LayerHint, LeftOut
+from critaudit.contents import LayerHint, LeftOut
 from critaudit.structure import arrange
 from critaudit.tensors import DTYPES, MemoryStorage, TensorRef
 from critaudit.text import printable

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from critaudit.contents import LayerHint
 from critaudit.model import WeightMatrix
-from critaudit.sources.contents import LayerHint
 from critaudit.structure import arrange
 from tests.structure.models import array_reference, look, parameters
 

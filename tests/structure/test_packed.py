@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from critaudit.sources.contents import LayerHint
+from critaudit.contents import LayerHint
 from critaudit.structure import arrange
 from critaudit.tensors import MemoryStorage, Quantisation, TensorRef
 from tests.structure.models import array_reference, look, parameters

@@ -1,0 +1,1 @@
+"""Folders: Hugging Face models, shards with an index, files beside a file."""

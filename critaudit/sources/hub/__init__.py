@@ -1,0 +1,1 @@
+"""Networks by name: timm, torchvision, Hugging Face."""

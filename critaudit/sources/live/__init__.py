@@ -1,0 +1,1 @@
+"""Networks and state dicts that are in memory already, and functions of the user's that make them."""

@@ -1,0 +1,1 @@
+"""ONNX models, read lazily from their wire format."""

@@ -1,0 +1,1 @@
+"""Pickles read by a machine of our own that imports and calls nothing."""
