@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,7 +66,8 @@ def command(
 
     site = Site(Path(folder), Path(canary))
     out = Path.cwd() / "out"
-    out.mkdir(mode=0o777)
+    out.mkdir()
+    out.chmod(0o777)
     if raw:
         os.environ["FORCE_COLOR"] = "1"  # as on a terminal: what rich makes of a name must be seen
     _become(mode, site)
@@ -104,6 +106,9 @@ def unsafe(seen: list[str], *, path: str, folder: str, canary: str, loader: str)
         LOADERS[loader](Path(path))
     except BaseException as error:
         message = f"{type(error).__name__}: {error}"
+    patience = time.monotonic() + 2.0
+    while not site.fired() and time.monotonic() < patience:  # a command may have been started and not awaited
+        time.sleep(0.02)
     return _reply("loaded" if not message else "failed", message, site)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,3 +80,8 @@ class Case:
     proof: str | None = None
     mode: Literal["file", "inside", "nobody"] = "file"
     raw: tuple[str, ...] = ()
+
+
+def visible(text: str) -> bool:
+    """Whether a text has only characters that are seen: Python's own test, which takes wide spaces for unprintable."""
+    return all(character.isprintable() or unicodedata.category(character) == "Zs" for character in text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.hostile import containers, pickles
+from tests.hostile import containers, pickles, rawzip
 from tests.hostile.case import ANY, AUDITED, NOT_WHOLE, PARTIAL, Case, Outcome, Site
 from tests.hostile.pickles import call, dict_of, name_of, number, numbers, pickled, tensor, text, tuple_of
 
@@ -17,6 +17,7 @@ def cases() -> Iterator[Case]:
     for name, attack, opcodes, expected in _lies():
         yield _beside(name, attack, opcodes, expected)
     yield from _storages()
+    yield _hankel()
     yield from _numbers()
     yield from _legacy()
 
@@ -226,6 +227,18 @@ def _storages() -> Iterator[Case]:
     yield whole("empty-only", "only tensors without elements", empties, ANY)
 
 
+def _hankel() -> Case:
+    """Overlapping windows make a full matrix of a short storage, whose spectrum takes long."""
+
+    def build(site: Site) -> Path:
+        windows = tensor("0", (4096, 4096), stride=(1, 1), elements=8191)
+        storages = {"0": np.sin(np.arange(8191.0)).astype("<f4").tobytes(), "1": pickles.BIAS}
+        whole = pickled(pickles.named({"bad.weight": windows, "good.weight": tensor("1", (4, 2), elements=8)}))
+        return site.file("model.pt", rawzip.archive(containers.zip_members(whole, storages)))
+
+    return Case("tensor-hankel", "tensors", "4096 × 4096 overlapping windows of 8,191 numbers", build, PARTIAL)
+
+
 def _numbers() -> Iterator[Case]:
     rng = np.random.default_rng(3)
     plain = rng.standard_normal((8, 6)).astype("<f4")
@@ -246,9 +259,7 @@ def _numbers() -> Iterator[Case]:
         def build(site: Site, data: bytes = data) -> Path:
             return site.file(
                 "model.pt",
-                containers.rawzip.archive(
-                    containers.zip_members(pickled(pickles.state()), {"0": data, "1": pickles.BIAS})
-                ),
+                rawzip.archive(containers.zip_members(pickled(pickles.state()), {"0": data, "1": pickles.BIAS})),
             )
 
         yield Case(f"numbers-{name}", "tensors", f"weights that are {name}", build, AUDITED)

@@ -22,7 +22,7 @@ from tests.hostile import (
     cases_tensors,
     cases_truncated,
 )
-from tests.hostile.case import Case, Site
+from tests.hostile.case import Case, Site, visible
 from tests.hostile.sandbox import GROWTH, SECONDS, Ending, Nursery
 
 # What the progress bar writes where a terminal is pretended; a case's own sequences are looked for in the whole text.
@@ -125,10 +125,10 @@ def _faults(case: Case, ending: Ending) -> list[str]:
 
 
 def _bad_line(line: str) -> list[str]:
-    """What is wrong with an error message: it must be one short printable line that says something."""
+    """What is wrong with an error message: it must be one short visible line that says something."""
     if "\n" in line:
         return [f"the error has several lines: {line[:300]!r}"]
-    if not line.isprintable():
+    if not visible(line):
         return [f"the error is not printable: {line[:300]!r}"]
     if not 20 <= len(line) <= 1000:
         return [f"the error has {len(line)} characters: {line[:300]!r}"]

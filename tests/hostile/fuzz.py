@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hostile import rawzip
+from tests.hostile.case import visible
 from tests.hostile.cases_truncated import good_files
 from tests.hostile.sandbox import Nursery
 
@@ -237,7 +238,7 @@ def batch(seen: list[str], *, start: int, count: int) -> dict[str, Any]:
             for matrix in view.matrices:
                 matrix.read()
         except CritauditError as error:
-            if "\n" in str(error) or not str(error).isprintable():
+            if not visible(str(error)):
                 failures.append((seed, f"{file}: the error is no printable line: {error!r}"))
         except BaseException:
             failures.append((seed, f"{file}: {traceback.format_exc(limit=-4)}"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ from critaudit.sources.pytorch.object_tree import WRAPPERS, Group, find_groups, 
 from critaudit.sources.pytorch.pickled_modules import is_module
 from critaudit.sources.pytorch.plain_values import optimizer_settings, plain_values
 from critaudit.sources.pytorch.stored_tensors import Refused, TensorLike
-from critaudit.tensors import TensorRef
+from critaudit.tensors import DTYPES, TensorRef
 
 _OTHER_LIBRARIES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost", "pandas", "statsmodels", "keras", "joblib"})
 _AVERAGED = re.compile(r"(^|_)ema(_|$)|^averaged|^shadow|^swa(_|$)|^teacher$")
@@ -30,9 +30,9 @@ _LOST = "cannot be read"
 _LISTED_LOST = 10_000
 _LISTED = 100  # tensors of one kind that are listed one by one
 _MAX_PROBLEMS = 20
-# Views and expanded tensors may claim more bytes than the file has, but only so many more.
-_FREE_BYTES = 128 * 2**20
-_BYTES_RATIO = 4
+# Views and expanded tensors may claim more elements than are stored, but only so many more: a spectrum of 4096² takes
+# ten seconds, and the file that asks for it has two hundred bytes.
+_FREE_ELEMENTS = 2**22
 _BESIDE = "a value beside the model's own weights"
 _ATTRIBUTE = "an attribute of the module, no parameter or buffer of its state dict"
 _COPY = "an averaged copy (EMA) of the weights; the model itself is audited"
@@ -49,6 +49,7 @@ class _Outcome:
     problems: list[str] = field(default_factory=list)
     counts: Counter[tuple[str, bool]] = field(default_factory=Counter)
     uses: Counter[str] = field(default_factory=Counter)
+    stored: set[Hashable] = field(default_factory=set)
 
     def free(self, name: str) -> str:
         """`name`, numbered where the file uses it again (the keys 0 and "0")."""
@@ -76,7 +77,7 @@ def unwrap(root: object, format_name: str, label: str, size: int, problems: Iter
     prefixes = dict(zip(map(id, kept), _prefixes(kept, names), strict=True))
     lightning = type(root) is dict and "pytorch-lightning_version" in root
     outcome = _Outcome()
-    budget = _FREE_BYTES + _BYTES_RATIO * size
+    budget = _FREE_ELEMENTS + size
     for group, reason in zip(groups, reasons, strict=True):
         if reason is None:
             budget = _keep(group, prefixes[id(group)], lightning, budget, outcome, names)
@@ -137,7 +138,7 @@ def _prefixes(groups: list[Group], names: NameBudget) -> list[str]:
 
 
 def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Outcome, names: NameBudget) -> int:
-    """Resolve a model group's tensors into the outcome; what remains of `budget` bytes."""
+    """Resolve a model group's tensors into the outcome; what remains of `budget` elements."""
     new_names = _stripped(list(group.tensors), lightning)
     copies = {name for name in new_names if name.startswith(("model_ema.", "ema_model."))}
     if len(copies) == len(new_names):
@@ -151,8 +152,11 @@ def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Out
             continue
         found = tensor.resolve()
         if isinstance(found, TensorRef):
+            if found.storage.key not in outcome.stored:
+                outcome.stored.add(found.storage.key)
+                budget += found.storage.nbytes // DTYPES[found.dtype][0]
             # A tied tensor costs nothing, unless it is expanded: then it is counted as often as it is claimed.
-            budget -= 0 if found.key in counted and found.nbytes <= found.storage.nbytes else found.nbytes
+            budget -= 0 if found.key in counted and found.nbytes <= found.storage.nbytes else found.numel
             counted.add(found.key)
             if budget < 0:
                 found = Refused(found.shape, found.dtype, _TOO_MANY, lost=True)
