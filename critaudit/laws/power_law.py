@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 _NORMAL_95 = 1.959963984540054
 _COARSE = 100
-_COARSE_BOOTSTRAP = 40
+_COARSE_BOOTSTRAP = 24
 _RESAMPLED_AT_ONCE = 2**15  # values: they stay in a core's cache
 
 
