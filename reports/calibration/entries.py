@@ -103,9 +103,9 @@ def _page(lines: list[str], seconds: float) -> str:
             f"Written by `python reports/calibration/entries.py` (critaudit {__version__}, NumPy {np.__version__}, "
             f"Python {sys.version.split()[0]}, seed {SEED}, {seconds:.0f} s on one core).",
             "",
-            "Share of each verdict over independent matrices of i.i.d. entries (the rows' scales aside), with 95 %",
-            "Wilson intervals; the right ones in bold. `·` is none. For a Gaussian everything but “Gaussian not rejected”",
-            "is a false positive. A small sample of a heavy law may pass for Gaussian, or a Student-t for stable: that is",
+            "Share of each verdict over independent matrices of i.i.d. entries (row scales aside), with 95 % Wilson",
+            "intervals; the right ones in bold. `·` is none. For a Gaussian everything but “Gaussian not rejected” is",
+            "a false positive. A small sample of a heavy law may pass for Gaussian, a Student-t for stable: that is",
             "power, not calibration. A Student-t is itself a mixture of Gaussians over scales, so both “heavier, not",
             "stable” and “scale mixture” are right about it.",
             "",

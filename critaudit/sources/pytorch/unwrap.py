@@ -156,10 +156,12 @@ def _keep(group: Group, prefix: str, lightning: bool, budget: int, outcome: _Out
                 outcome.stored.add(found.storage.key)
                 budget += found.storage.nbytes // DTYPES[found.dtype][0]
             # A tied tensor costs nothing, unless it is expanded: then it is counted as often as it is claimed.
-            budget -= 0 if found.key in counted and found.nbytes <= found.storage.nbytes else found.numel
+            cost = 0 if found.key in counted and found.nbytes <= found.storage.nbytes else found.numel
             counted.add(found.key)
-            if budget < 0:
+            if cost > budget:
                 found = Refused(found.shape, found.dtype, _TOO_MANY, lost=True)
+            else:
+                budget -= cost
         if isinstance(found, Refused):
             _refuse(name, found, outcome)
             continue

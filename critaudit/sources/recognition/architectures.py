@@ -1,8 +1,8 @@
 """The packaged index of known networks: names and shapes of their tensors, their layers, their inputs. Needs no torch.
 
 The index is one `.npz` file, written by `critaudit.sources.recognition.build_index`. Networks that share every name,
-shape and layer share one `Structure`; tensors are numbered by distinct (name, shape) pairs, so that a whole checkpoint is
-compared with all networks by a few array operations.
+shape and layer share one `Structure`; tensors are numbered by distinct (name, shape) pairs, so that a whole checkpoint
+is compared with all networks by a few array operations.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Description:
 def packaged_index() -> Index:
     """The index that ships with critaudit, read once per process (about 30 ms)."""
     with (
-        resources.files("critaudit.sources").joinpath(FILE).open("rb") as file,
+        resources.files("critaudit.sources.recognition").joinpath(FILE).open("rb") as file,
         np.load(file, allow_pickle=False) as data,
     ):
         return _unpacked({name: data[name] for name in data.files})

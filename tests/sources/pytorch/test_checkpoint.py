@@ -388,4 +388,4 @@ assert len(contents.tensors) == 5
 assert Counting.read_bytes < 500_000, Counting.read_bytes
 assert "torch" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=Path(__file__).parents[3])

@@ -42,7 +42,7 @@ def test_a_sample_agrees_with_freshly_built_networks(library: str, name: str) ->
 
 
 def test_the_index_is_small_and_holds_every_network_of_the_installed_libraries() -> None:
-    packaged = resources.files("critaudit.sources").joinpath(FILE)
+    packaged = resources.files("critaudit.sources.recognition").joinpath(FILE)
     assert len(packaged.read_bytes()) < 2_000_000
     index = packaged_index()
     known = {(one.library, one.name) for one in index.networks}
