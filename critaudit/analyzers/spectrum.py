@@ -34,15 +34,20 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
     found = spectrum(layer.blocks, dtype=layer.matrix.dtype)
     n = layer.matrix.groups * min(layer.matrix.rows, layer.matrix.columns)
     measurements = {f"spectrum.{name}": _measurement(found, field, n) for name, field in _FIELDS.items()}
-    return measurements | {"spectrum.operator_norm": _operator_norm(layer)} | structure(layer, found, settings)
+    return (
+        measurements
+        | {"spectrum.operator_norm": _operator_norm(layer, found.spectral_norm)}
+        | structure(layer, found, settings)
+    )
 
 
-def _operator_norm(layer: LayerInput) -> Measurement:
+def _operator_norm(layer: LayerInput, matrix_norm: float) -> Measurement:
     """The layer's norm as a map of signals: of the matrix itself, or of the convolution over all images."""
     if math.prod(layer.matrix.kernel) <= 1:
         return not_applicable("no convolution over several pixels: the norm of the matrix is that of the layer")
-    found = convolution_norm(layer.blocks, layer.matrix.kernel)
-    method = "largest singular value over frequencies (circular padding, stride 1); interval: proven bounds"
+    found = convolution_norm(layer.blocks, layer.matrix.kernel, matrix_norm=matrix_norm)
+    how = "every one decomposed" if found.every_frequency else "the best one sought by a power method, may be low"
+    method = f"largest singular value over frequencies ({how}); circular padding, stride 1; interval: proven bounds"
     return measured(found.norm, interval=(found.norm, found.upper), n=found.frequencies, method=method)
 
 

@@ -36,25 +36,28 @@ _LANCZOS_STEPS = 80
 class ConvolutionNorm:
     """The operator norm of a convolution on images of any size, with circular padding and stride 1.
 
-    `norm` is the largest singular value on the grid of `frequencies` (a lower bound of the supremum over all image
-    sizes), `upper` a proven upper bound: between grid points the symbol, a trigonometric polynomial, cannot rise
-    further (factor Π 1/cos(πk/2n) for kernels of extent k+1 on n points, from Duffin & Schaeffer's
-    |p(t)| ≥ max·cos(kt/2) around a maximum). `stable_rank` is Σσ²/σ_max² per pixel; Σσ² per pixel is the kernel's
-    Frobenius norm squared (Parseval).
+    `norm` is the largest singular value that was found on a grid of `frequencies`: a lower bound of the supremum over
+    all image sizes. Where `every_frequency` was decomposed it is the grid's maximum; else a power method looked for the
+    best one and may be some per cent low. `upper` is a proven upper bound. `stable_rank` is Σσ²/σ_max² per pixel; Σσ²
+    per pixel is the kernel's Frobenius norm squared (Parseval).
     """
 
     norm: float
     upper: float
     stable_rank: float
     frequencies: int
+    every_frequency: bool
 
 
-def convolution_norm(blocks: NDArray[np.generic], kernel: tuple[int, ...], *, seed: int = 0) -> ConvolutionNorm:
+def convolution_norm(
+    blocks: NDArray[np.generic], kernel: tuple[int, ...], *, matrix_norm: float | None = None, seed: int = 0
+) -> ConvolutionNorm:
     """The operator norm for kernel blocks of shape (groups, rows, columns·prod(kernel)).
 
     That is what `WeightMatrix.read` gives: rows are outputs, the last axis runs over (input channel, *kernel) in C
     order. Peak memory over the call: 1.5 times the kernel in float32. Oracle: the SVD of the explicit circulant matrix.
-    Invariant under transposition of the channels.
+    `matrix_norm` is the spectral norm of the blocks, where known: it tightens the upper bound. Invariant under
+    transposition of the channels.
     Raises CritauditError for shapes that do not fit and for non-finite entries.
     """
     size = math.prod(kernel)
@@ -66,7 +69,7 @@ def convolution_norm(blocks: NDArray[np.generic], kernel: tuple[int, ...], *, se
     if not math.isfinite(frobenius):
         raise CritauditError("the kernel has NaN or infinite entries, or entries too large to square")
     if frobenius == 0.0:
-        return ConvolutionNorm(0.0, 0.0, 0.0, 0)
+        return ConvolutionNorm(0.0, 0.0, 0.0, 0, True)
     small = groups > 1 or min(rows, wide // size) <= _FULL_UP_TO
     counts = _grid(kernel, _OVERSAMPLING if small else _OVERSAMPLING_LARGE)
     phases = _phases(kernel, counts)
@@ -74,10 +77,20 @@ def convolution_norm(blocks: NDArray[np.generic], kernel: tuple[int, ...], *, se
     by_tap = np.array(np.moveaxis(taps, -1, 0), dtype=np.float32, order="C")  # a copy: it is scaled in place
     by_tap /= np.float32(scale)
     norm = scale * (_by_decomposition(by_tap, phases) if small else _by_power(by_tap[:, 0], phases, seed))
-    factor = math.prod(1 / math.cos(math.pi * (k - 1) / (2 * n)) for k, n in zip(kernel, counts, strict=True))
-    # The sum of the taps' norms bounds the supremum as well; large kernels on a coarse grid need it.
-    upper = min(norm * factor, frobenius * math.sqrt(size))
-    return ConvolutionNorm(norm, max(norm, upper), frobenius**2 / norm**2, len(phases))
+    # K̂(ω) is the unrolled kernel times a matrix of norm √size.
+    upper = math.sqrt(size) * min(frobenius, frobenius if matrix_norm is None else matrix_norm * (1 + 1e-5))
+    if small:
+        upper = min(upper, norm * _rise_between(kernel, counts))
+    return ConvolutionNorm(norm, max(norm, upper), frobenius**2 / norm**2, len(phases), small)
+
+
+def _rise_between(kernel: tuple[int, ...], counts: tuple[int, ...]) -> float:
+    """How much larger the symbol, a trigonometric polynomial, can be between the grid points than on them.
+
+    Around a maximum |p(t)| ≥ max·cos(kt/2) for a kernel of extent k+1 (Duffin & Schaeffer 1938), and a grid of n points
+    has one within π/n.
+    """
+    return math.prod(1 / math.cos(math.pi * (k - 1) / (2 * n)) for k, n in zip(kernel, counts, strict=True))
 
 
 def _grid(kernel: tuple[int, ...], oversampling: int) -> tuple[int, ...]:

@@ -39,11 +39,15 @@ def test_norm_on_the_grid_is_the_operators_where_sizes_agree() -> None:
     assert found.stable_rank == pytest.approx(float((values**2).sum()) / values[0] ** 2 / 256, rel=1e-5)
 
 
-def test_large_channels_take_the_power_method_to_the_same_norm() -> None:
+def test_large_channels_take_the_power_method_to_nearly_the_same_norm() -> None:
     weight = np.random.default_rng(2).standard_normal((100, 110, 3, 3)).astype(np.float32)
     symbols = np.fft.fft2(weight, (8, 8)).transpose(2, 3, 0, 1)
-    expected = np.linalg.svd(symbols, compute_uv=False).max()
-    assert convolution_norm(weight.reshape(1, 100, -1), (3, 3)).norm == pytest.approx(expected, rel=1e-3)
+    expected = float(np.linalg.svd(symbols, compute_uv=False).max())
+    blocks = weight.reshape(1, 100, -1)
+    found = convolution_norm(blocks, (3, 3), matrix_norm=float(np.linalg.norm(blocks[0], 2)))
+    assert not found.every_frequency
+    assert expected * 0.97 <= found.norm <= expected * (1 + 1e-4)
+    assert expected <= found.upper <= convolution_norm(blocks, (3, 3)).upper
 
 
 def test_depthwise_is_the_largest_of_its_channels() -> None:
