@@ -16,7 +16,7 @@ from critaudit.theory import gaussian
 from critaudit.theory.levy import JacobianLaw, fixed_point
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "jacobian_law.json").read_text())["rows"]
-PROPERTY = settings(deadline=None, max_examples=15, derandomize=True)
+PROPERTY = settings(deadline=None, max_examples=12, derandomize=True)
 
 
 @pytest.mark.parametrize("row", GOLDEN, ids=lambda row: f"alpha={row['alpha']},g={row['g']}")
@@ -82,11 +82,11 @@ def test_given_alpha_near_one_when_the_mean_log_is_asked_then_the_slow_tail_is_i
 @pytest.mark.parametrize(("alpha", "g"), [(1.5, 0.75), (1.8, 1.3), (2.0, 1.5)])
 def test_given_the_law_when_averaged_over_quantiles_then_all_averages_agree(alpha: float, g: float) -> None:
     law = JacobianLaw(alpha, g)
-    radii = law.quantile((np.arange(4000) + 0.5) / 4000)
+    radii = law.quantile((np.arange(1500) + 0.5) / 1500)
     for power, r0 in ((1, 0.01), (2, 0.05), (5, 0.1), (1, 2.0)):
         logs = np.log(np.maximum(radii, r0))
         direct = np.mean(np.sign(logs) * np.abs(logs) ** power)
-        assert law.log_average(power, r0=r0) == pytest.approx(direct, rel=2e-3, abs=1e-5)
+        assert law.log_average(power, r0=r0) == pytest.approx(direct, rel=2e-3, abs=1e-4)
     assert law.power_average(2.0) == pytest.approx(np.mean(radii**2), rel=1e-3)
     assert law.mean_log == pytest.approx(np.mean(np.log(radii)), rel=0.02)
 

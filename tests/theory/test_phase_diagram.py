@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from critaudit.errors import CritauditError
 from critaudit.theory import gaussian
 from critaudit.theory.levy import JacobianLaw, ordered_line, phase, phase_diagram
+from critaudit.theory.ordered_line_table import ORDERED_LINE
 
 # Qu22 by PHYSICS: the figure's line and the text's.
 CUTOFF = {1.0: 0.47687, 1.2: 0.51428, 1.5: 0.60201, 1.8: 0.76266, 1.9: 0.85636, 2.0: 1.0}
@@ -20,6 +22,14 @@ FIXED_POINT = {1.0: 0.51596, 1.2: 0.62012, 1.5: 0.76059, 1.8: 0.90135, 1.9: 0.95
 def test_given_both_definitions_when_the_ordered_line_is_asked_then_it_has_the_published_digits(alpha: float) -> None:
     assert ordered_line(alpha) == pytest.approx(CUTOFF[alpha], abs=6e-6)
     assert ordered_line(alpha, definition="fixed_point") == pytest.approx(FIXED_POINT[alpha], abs=6e-6)
+
+
+def test_given_the_table_for_figures_when_compared_then_every_point_and_every_chord_is_on_the_line() -> None:
+    for alpha, g in ORDERED_LINE:
+        assert g == pytest.approx(ordered_line(alpha), abs=6e-6)
+    for (left, low), (right, high) in list(itertools.pairwise(ORDERED_LINE))[::7]:
+        assert ordered_line(0.5 * (left + right)) == pytest.approx(0.5 * (low + high), abs=5e-3)
+    assert (ORDERED_LINE[0][0], ORDERED_LINE[-1]) == (0.5, (2.0, 1.0))
 
 
 @pytest.mark.parametrize("alpha", [0.6, 1.3, 1.95])

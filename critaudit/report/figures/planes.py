@@ -10,9 +10,7 @@ from critaudit.report.figures import axes
 from critaudit.report.figures.points import Point, left_out, points, rounded, scatter
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
-
-# Qu22 for tanh and independent weights: where the characteristic spectral radius is 1 (the paper's figure).
-ORDERED_LINE = ((1.0, 0.47687), (1.2, 0.51428), (1.5, 0.60201), (1.8, 0.76266), (1.9, 0.85636), (2.0, 1.0))
+from critaudit.theory.ordered_line_table import ORDERED_LINE
 
 
 def alpha_g_plane(report: Report) -> Spec:
@@ -28,8 +26,8 @@ def alpha_g_plane(report: Report) -> Spec:
     return figure(
         [*marks, _guide(alphas, gs, "ordered line (cutoff), tanh, i.i.d.")],
         title=f"{wording.plural(len(drawn), 'layer')} by the weight of their tails (α) and their scale (g)",
-        caption="Left is heavier-tailed, up is stronger (N = fan-in). The ordered line joins six points of theory for "
-        "tanh and independent weights; below it signals die out in a network of such layers. Trained weights are not "
+        caption="Left is heavier-tailed, up is stronger (N = fan-in). The ordered line is theory for tanh and "
+        "independent weights: below it signals all but die out in a network of such layers. Trained weights are not "
         "independent and your activation may not be tanh: read each mark as an i.i.d. surrogate of its layer. "
         "Bars are 95 % intervals.",
         n=len(drawn),
