@@ -143,3 +143,37 @@ def test_the_number_of_threads_changes_nothing() -> None:
         assert report.findings == reports[0].findings
     with pytest.raises(UsageError, match="jobs"):
         critaudit.audit(tensors, jobs=0)
+
+
+def test_all_given_inputs_are_used() -> None:
+    torch.manual_seed(2)
+    network = nn.Sequential(nn.Linear(10, 20), nn.Tanh(), nn.Linear(20, 3))
+    inputs = np.random.default_rng(0).standard_normal((40, 10)).astype(np.float32)
+    report = critaudit.audit(network, inputs=inputs, only=["signal"])
+    strength = report.layer_records[0].measurements["signal.strength"]
+    hidden = network[0](torch.from_numpy(inputs)).detach().numpy()
+    assert strength.n == 40
+    assert strength.value == pytest.approx(float(np.sqrt(np.square(hidden).mean(1)).mean()), rel=1e-5)
+
+
+def test_broken_weights_are_a_problem_whatever_is_asked_for() -> None:
+    weight = gaussian(0, 20, 20)
+    weight[1, 2] = math.nan
+    for only in (["spectrum"], ["edge"], ["entries"]):
+        findings = critaudit.audit({"w.weight": weight}, only=only).findings
+        assert [finding.severity for finding in findings] == ["problem"]
+        assert "1 of 400 weights" in findings[0].text
+
+
+def test_an_unknown_activation_is_refused_whatever_the_model() -> None:
+    with pytest.raises(UsageError, match="foo"):
+        critaudit.audit({"w.weight": gaussian(0, 20, 20)}, activation="foo")
+
+
+def test_a_stable_law_has_no_variance_and_the_edge_says_so() -> None:
+    weight = torch.from_numpy(np.random.default_rng(0).standard_cauchy((120, 120)).astype(np.float32))
+    report = critaudit.audit({"w.weight": weight}, activation="tanh")
+    j = report.layer_records[0].measurements["edge.j"]
+    assert j.reason is not None
+    assert "no variance" in j.reason
+    assert not any(finding.rule.startswith("edge.") for finding in report.findings)

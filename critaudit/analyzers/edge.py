@@ -18,6 +18,7 @@ _IDS = ("j0", "j", "chi1", "distance", "phase")
 _FAR = math.log(2.0)
 _LINEAR = "no nonlinearity follows this layer (an output, or a linear path): it has no edge of its own"
 _NORMALISED = "the network normalises its signals, so the scale of this layer's weights does not act as it does here"
+_GATE = "a recurrent gate is no layer of its own: it acts together with the others, through products"
 _NO_ACTIVATION = "the layer's activation is not known; name it with --activation"
 
 
@@ -36,30 +37,52 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
         "edge.j0": measured(
             j0, interval=(j0 - error0, j0 + error0), n=found.finite, method="J₀ = N·mean(W), N = fan_in"
         ),
-        "edge.j": measured(j, interval=(j - error, j + error), n=found.finite, method="J = √(N·var(W)), N = fan_in"),
+        "edge.j": measured(
+            j,
+            interval=(j - error, j + error),
+            n=found.finite,
+            method="J = √(N·var(W)), N = fan_in",
+            reason=_no_variance(layer),
+        ),
     }
     activation = matrix.activation or settings.activation
-    return measurements | _chi1(j, activation, layer) | {"edge.phase": _phase(j0, j, activation, layer)}
+    return measurements | _chi1(j, error, activation, layer) | {"edge.phase": _phase(j0, j, activation, layer)}
 
 
-def _chi1(j: float, activation: str | None, layer: LayerInput) -> Measurements:
-    if activation is None or activation == "identity":
+def _no_variance(layer: LayerInput) -> str | None:
+    """A caveat where the law of the entries is a stable one with α < 2: its variance does not exist."""
+    try:
+        laws = layer.entry_laws()
+    except CritauditError:
+        return None
+    if laws.verdict != "stable_compatible":
+        return None
+    return f"entries like these (stable, α = {laws.fit.alpha:.3g}) have no variance: this one grows with the matrix"
+
+
+def _chi1(j: float, error: float, activation: str | None, layer: LayerInput) -> Measurements:
+    if activation is None or activation == "identity" or layer.matrix.kind == "recurrent":
         reason = _NO_ACTIVATION if activation is None else _LINEAR
+        reason = _GATE if layer.matrix.kind == "recurrent" else reason
         return {"edge.chi1": not_applicable(reason), "edge.distance": not_applicable(reason)}
     sigma_b = 0.0 if layer.bias is None else float(np.sqrt(np.mean(np.square(layer.bias, dtype=np.float64))))
     method = (
         f"χ₁ = σ_w²·E[φ′²] at the fixed point of the layer iterated on itself, φ = {activation}, σ_w² = fan_in·var(W), "
-        f"σ_b = {sigma_b:.3g}{' (no bias found)' if layer.bias is None else ''}"
+        f"σ_b = {sigma_b:.3g}{' (no bias used)' if layer.bias is None else ''}"
     )
     try:
         chi1 = float(gaussian.chi1(j, sigma_b, activation))
+        ends = sorted(float(gaussian.chi1(max(end, 0.0), sigma_b, activation)) for end in (j - error, j + error))
     except CritauditError as error:
         return {"edge.chi1": undetermined(str(error)), "edge.distance": undetermined(str(error))}
     distance = math.log(chi1) if chi1 > 0 else -math.inf
-    caveat = _NORMALISED if layer.normalised else None
+    caveat = _NORMALISED if layer.normalised else _no_variance(layer)
+    low, high = min(ends[0], chi1), max(ends[1], chi1)
+    logs = (math.log(low), math.log(high)) if low > 0 else None
+    n, method = layer.blocks.size, f"{method}; interval from that of J"
     return {
-        "edge.chi1": measured(chi1, n=layer.blocks.size, method=method, reason=caveat),
-        "edge.distance": measured(distance, n=layer.blocks.size, method=f"ln χ₁; {method}", reason=caveat),
+        "edge.chi1": measured(chi1, interval=(low, high), n=n, method=method, reason=caveat),
+        "edge.distance": measured(distance, interval=logs, n=n, method=f"ln χ₁; {method}", reason=caveat),
     }
 
 
@@ -105,9 +128,9 @@ def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
                 f"edge.{word}",
                 "info",
                 worst.name if len(side) == 1 else None,
-                f"Far on the {word} side of the edge of chaos: {len(side)} of {known} layers (|ln χ₁| > ln 2; "
-                f"strongest: {worst.name}, χ₁ = {math.exp(value):.3g}). Iterated on itself, such a layer makes small "
-                f"differences {effect}.",
+                f"Far on the {word} side of the edge of chaos: {len(side)} of the {known} layers whose "
+                f"activation is known (|ln χ₁| > ln 2; strongest: {worst.name}, "
+                f"χ₁ = {math.exp(value):.3g}). Iterated on itself, such a layer makes small differences {effect}.",
                 ("edge.chi1", "edge.distance"),
                 "Computed for independent weights of the same variance and without residual branches; the weights of a "
                 "trained layer are not independent.",

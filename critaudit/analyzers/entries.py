@@ -155,23 +155,12 @@ def _summary(layers: Sequence[Layer]) -> Measurements:
 
 
 def _find(layers: Sequence[Layer], model: Measurements) -> Iterator[Finding]:
-    for layer, count in numbers(layers, "entries.non_finite"):
-        if count > 0:
-            total = layer.measurements["entries.non_finite"].n
-            yield Finding(
-                "entries.non_finite",
-                "problem",
-                layer.name,
-                f"{int(count):,} of {total:,} weights are NaN or infinite; the layer cannot compute anything useful.",
-                ("entries.non_finite",),
-            )
     for layer, largest in numbers(layers, "entries.max_abs"):
         spread = layer.measurements["entries.std"].number
         if spread == 0.0:
-            text = "All weights are zero." if largest == 0 else "All weights have one and the same value."
-            yield Finding(
-                "entries.constant", "warning", layer.name, f"{text} It carries no information.", ("entries.std",)
-            )
+            what = "zero" if largest == 0 else "one and the same value"
+            text = f"All weights are {what}: the layer passes nothing on that depends on direction."
+            yield Finding("entries.constant", "warning", layer.name, text, ("entries.std",))
     for layer, share in numbers(layers, "entries.zeros"):
         if _PRUNED_SHARE < share < 1.0:
             yield Finding(
@@ -194,13 +183,17 @@ def _heavy_tails(model: Measurements) -> Iterator[Finding]:
     heavy = sum(counts.get(name, 0) for name in ("stable_compatible", "heavier_not_stable", "scale_mixture"))
     if heavy == 0:
         return
+    named = {
+        "compatible with a stable law": counts["stable_compatible"],
+        "not stable": counts["heavier_not_stable"],
+        "mixtures of scales": counts["scale_mixture"],
+    }
+    kinds = ", ".join(f"{count} {words}" for words, count in named.items() if count)
     yield Finding(
         "entries.heavy_tails",
         "info",
         None,
-        f"In {heavy} of {sum(counts.values())} layers the weights are heavier-tailed than a Gaussian: "
-        f"{counts['stable_compatible']} compatible with a stable law, {counts['heavier_not_stable']} not stable, "
-        f"{counts['scale_mixture']} mixtures of scales.",
+        f"In {heavy} of {sum(counts.values())} layers the weights are heavier-tailed than a Gaussian: {kinds}.",
         ("entries.layers_stable_compatible", "entries.layers_heavier_not_stable", "entries.layers_scale_mixture"),
         "A fitted α below 2 alone proves no power-law tail; the verdict also uses rival laws and counts in the tails.",
     )

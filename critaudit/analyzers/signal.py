@@ -21,7 +21,7 @@ def _network(view: ModelView, settings: Settings) -> NetworkMeasurements:
     found = signal(
         view.runnable,
         inputs=settings.inputs,
-        samples=settings.samples,
+        samples=settings.samples if settings.inputs is None else len(settings.inputs),
         seed=settings.seed,
         device=settings.device,
     )

@@ -61,7 +61,7 @@ def _measurement(found: Spectrum, field: str, n: int) -> Measurement:
 def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
     for layer, rank in numbers(layers, "spectrum.rank"):
         full = layer.measurements["spectrum.rank"].n or 0
-        if full > 1 and 0 < rank < _COLLAPSED * full:
+        if full > 1 and rank < _COLLAPSED * full:
             yield Finding(
                 "spectrum.rank",
                 "warning",

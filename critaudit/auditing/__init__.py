@@ -17,10 +17,11 @@ from critaudit.auditing.coverage import coverage, coverage_findings
 from critaudit.auditing.network import measure_network
 from critaudit.auditing.provenance import provenance
 from critaudit.auditing.weights import measure_weights
-from critaudit.errors import UsageError
+from critaudit.errors import SourceError, UsageError
 from critaudit.model import ModelView
 from critaudit.report import SEVERITIES, ArchitectureRecord, Report, SourceRecord
 from critaudit.sources import fingerprint, load
+from critaudit.theory.activations import as_activation
 
 if TYPE_CHECKING:
     from critaudit.sources import Source
@@ -64,20 +65,24 @@ def audit(
     settings = Settings(
         seed=seed,
         device=_device(device),
-        activation=activation,
+        activation=_activation(activation, view),
         inputs=_inputs(inputs, view),
         samples=samples,
     )
     jobs = _cores() if jobs is None else jobs
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; a number of threads from 1 is expected")
-    layers, lost = measure_weights(view, analyzers, settings, jobs=jobs, progress=progress)
-    layers, model, skipped = measure_network(view, analyzers, settings, layers, progress)
+    weights = measure_weights(view, analyzers, settings, jobs=jobs, progress=progress)
+    lost = weights.lost
+    if lost and len(lost) == len({matrix.tensor for matrix in view.matrices}):
+        first = next(iter(lost.values()))
+        raise SourceError(f"{view.source.name}: none of its weight matrices can be read; first: {first}")
+    layers, model, skipped = measure_network(view, analyzers, settings, weights.layers, progress)
     for analyzer in analyzers:
         if analyzer.summary is not None:
             model |= analyzer.summary(layers)
     findings = [finding for analyzer in analyzers if analyzer.find for finding in analyzer.find(layers, model)]
-    findings.extend(coverage_findings(view, lost))
+    findings.extend(coverage_findings(view, lost, weights.non_finite))
     path = view.source.path
     return Report(
         source=SourceRecord(
@@ -91,6 +96,15 @@ def audit(
         advice=(),
         provenance=provenance(settings, analyzers, inputs, skipped, jobs=jobs, seconds=time.perf_counter() - started),
     )
+
+
+def _activation(given: str | None, view: ModelView) -> str | None:
+    """The nonlinearity that the user named, or else the source's configuration. Raises UsageError for unknown names."""
+    named = view.metadata.get("activation")
+    if given is None:
+        return named if isinstance(named, str) else None
+    as_activation(given)
+    return given
 
 
 def _inputs(inputs: str | os.PathLike[str] | NDArray[np.float32] | None, view: ModelView) -> NDArray[np.float32] | None:

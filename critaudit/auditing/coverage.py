@@ -25,8 +25,17 @@ def coverage(view: ModelView, lost: Mapping[str, str]) -> Coverage:
     return Coverage(view.parameters, view.analysed - unread, tensors, problems)
 
 
-def coverage_findings(view: ModelView, lost: Mapping[str, str]) -> Iterable[Finding]:
-    """A problem where something could not be read, a warning where most of the model is out of reach."""
+def coverage_findings(view: ModelView, lost: Mapping[str, str], non_finite: Mapping[str, int]) -> Iterable[Finding]:
+    """Problems where something is not finite or could not be read, a warning where most of it is out of reach."""
+    sizes = {matrix.name: matrix.size for matrix in view.matrices}
+    for name, broken in non_finite.items():
+        yield Finding(
+            "coverage.non_finite",
+            "problem",
+            name,
+            f"{broken:,} of {sizes[name]:,} weights are NaN or infinite; the layer cannot compute anything useful.",
+            (),
+        )
     count = len(lost) + sum(entry.status == "lost" for entry in view.ledger)
     if count or view.problems:
         first = next((f"{name}: {reason}" for name, reason in lost.items()), next(iter(view.problems), ""))

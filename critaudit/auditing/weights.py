@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -24,19 +25,44 @@ from critaudit.report import Layer
 _CHUNK = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsPass:
+    """What the pass over the weights gave.
+
+    `lost` says, by tensor, why a matrix could not be read; `non_finite` counts, by matrix, NaN and infinite entries.
+    """
+
+    layers: list[Layer]
+    lost: dict[str, str]
+    non_finite: dict[str, int]
+
+
 def measure_weights(
     view: ModelView, analyzers: Sequence[Analyzer], settings: Settings, *, jobs: int, progress: Progress | None
-) -> tuple[list[Layer], dict[str, str]]:
-    """Every matrix through every analyzer of weights, in the model's order; and, by tensor, what could not be read."""
+) -> WeightsPass:
+    """Every matrix through every analyzer of weights, in the model's order."""
     analyzers = [analyzer for analyzer in analyzers if analyzer.layer is not None]
     total = len(view.matrices)
     budget = _Budget(max((matrix.size for matrix in view.matrices), default=0))
     normalised = any((entry.reason or "").startswith("normalisation") for entry in view.ledger)
     lost: dict[str, str] = {}
+    broken: dict[str, int] = {}
 
     def work(matrix: WeightMatrix) -> Layer:
+        measurements: dict[str, Measurement] = {}
         with budget.taken(matrix.size):
-            return _measure_matrix(view, matrix, analyzers, settings, normalised=normalised, lost=lost)
+            try:
+                layer, non_finite = _read(view, matrix, normalised)
+            except (SourceError, MemoryError) as error:
+                reason = str(error) or f"{matrix.size:,} entries do not fit into memory"
+                lost[matrix.tensor] = reason
+                measurements = {f"{analyzer.id}.status": failed(reason) for analyzer in analyzers}
+            else:
+                if non_finite:
+                    broken[matrix.name] = non_finite
+                for analyzer in analyzers:
+                    measurements |= _measure(analyzer, layer, settings)
+        return Layer(matrix.name, matrix.kind, matrix.shape, measurements)
 
     with threadpool_limits(1), ThreadPoolExecutor(max_workers=max(1, min(jobs, total))) as pool:
         futures: list[Future[Layer]] = [pool.submit(work, matrix) for matrix in view.matrices]
@@ -48,8 +74,11 @@ def measure_weights(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    order = {matrix.tensor: index for index, matrix in enumerate(view.matrices)}
-    return [future.result() for future in futures], dict(sorted(lost.items(), key=lambda item: order[item[0]]))
+    return WeightsPass(
+        layers=[future.result() for future in futures],
+        lost={matrix.tensor: lost[matrix.tensor] for matrix in view.matrices if matrix.tensor in lost},
+        non_finite={matrix.name: broken[matrix.name] for matrix in view.matrices if matrix.name in broken},
+    )
 
 
 class _Budget:
@@ -77,28 +106,6 @@ class _Budget:
                 self._changed.notify_all()
 
 
-def _measure_matrix(
-    view: ModelView,
-    matrix: WeightMatrix,
-    analyzers: Sequence[Analyzer],
-    settings: Settings,
-    *,
-    normalised: bool,
-    lost: dict[str, str],
-) -> Layer:
-    measurements: dict[str, Measurement] = {}
-    try:
-        layer = _read(view, matrix, normalised)
-    except (SourceError, MemoryError) as error:
-        reason = str(error) or f"{matrix.size:,} entries do not fit into memory"
-        lost[matrix.tensor] = reason
-        measurements = {f"{analyzer.id}.status": failed(reason) for analyzer in analyzers}
-    else:
-        for analyzer in analyzers:
-            measurements |= _measure(analyzer, layer, settings)
-    return Layer(matrix.name, matrix.kind, matrix.shape, measurements)
-
-
 def _measure(analyzer: Analyzer, layer: LayerInput, settings: Settings) -> dict[str, Measurement]:
     assert analyzer.layer is not None
     try:
@@ -107,13 +114,14 @@ def _measure(analyzer: Analyzer, layer: LayerInput, settings: Settings) -> dict[
         return {f"{analyzer.id}.status": failed(str(error) or type(error).__name__)}
 
 
-def _read(view: ModelView, matrix: WeightMatrix, normalised: bool) -> LayerInput:
+def _read(view: ModelView, matrix: WeightMatrix, normalised: bool) -> tuple[LayerInput, int]:
     blocks = matrix.read()
     flat = blocks.reshape(-1)
-    finite = all(bool(np.isfinite(flat[start : start + _CHUNK]).all()) for start in range(0, flat.size, _CHUNK))
+    chunks = (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
+    non_finite = sum(chunk.size - int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
     bias = None
     reference = view.biases.get(matrix.tensor)
     if reference is not None and reference.shape == (matrix.groups * matrix.rows,):
         values = reference.read()
         bias = values if np.issubdtype(values.dtype, np.floating) and np.isfinite(values).all() else None
-    return LayerInput(matrix, blocks, finite, bias, normalised)
+    return LayerInput(matrix, blocks, non_finite == 0, bias, normalised), non_finite

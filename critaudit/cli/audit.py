@@ -83,12 +83,17 @@ def audit_command(
     SOURCE is a file or folder (.pt, .pth, .ckpt, .bin, .safetensors, .onnx, .npz, .pt2, TorchScript, Hugging Face
     folders), timm:NAME, torchvision:NAME, hf:ORG/NAME, or package.module:factory.
     """
-    from critaudit.auditing import audit
+    from critaudit.sources import load
 
     output = output or Path(f"critaudit-{_stem(source)}.html")
     check_writable(output, json_path)
+    # Opened before the analyzers are imported: what cannot be audited is said at once.
+    loading = {name: options.pop(name) for name in ("arch", "random_weights", "trust")}
+    view = load(source, activation=options["activation"], seed=options["seed"], **loading)
+    from critaudit.auditing import audit
+
     with progress_bar(quiet) as progress:
-        report = audit(source, only=only.split(",") if only is not None else None, progress=progress, **options)
+        report = audit(view, only=only.split(",") if only is not None else None, progress=progress, **options)
     finish(report, output, json_path, fail_on, quiet)
 
 
@@ -122,10 +127,14 @@ def check_writable(*paths: Path | None) -> None:
     for path in paths:
         if path is None:
             continue
+        if path.name == "-":
+            raise UsageError("a report is written to a file; give a name instead of -, such as /dev/stdout")
+        if path.is_dir():
+            raise UsageError(f"{path}: this is a folder; give the name of a file in it")
         folder = path.parent
         if not folder.is_dir():
             raise UsageError(f"{path}: there is no folder {folder}; make it, or choose another place with -o or --json")
-        if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        if not os.access(path if path.exists() else folder, os.W_OK):
             raise UsageError(f"{path}: this place cannot be written; choose another with -o or --json")
 
 
