@@ -39,6 +39,7 @@ def render(report: Report) -> str:
         view=page.view(report),
         sentences=verdict.sentences(report),
         counts=verdict.counts(report),
+        parameters_noun=verdict.parameters_noun(report.coverage),
         findings=verdict.by_severity(report),
         guides=_guides(report),
         policy=_policy(styles=(style, _EMPTY), scripts=(script, plotly)),

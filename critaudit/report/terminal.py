@@ -91,7 +91,8 @@ def _coverage_bar(report: Report, console: Console) -> Text:
     full = int(coverage.share * width)
     bar = _text("", console).append_text(_text("█" * full, console, "blue"))
     bar.append_text(_text("░" * (width - full), console, "dim"))
-    bar.append_text(_text(f" {wording.share(coverage.share)} of parameters analysed", console))
+    noun = "parameters" if verdict.parameters_noun(coverage) == "parameters" else "what is known"
+    bar.append_text(_text(f" {wording.share(coverage.share)} of {noun} analysed", console))
     return bar
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from critaudit.report import wording
-from critaudit.report.record import SEVERITIES, Finding, Report
+from critaudit.measurement import Measurement
+from critaudit.report import measures, wording
+from critaudit.report.record import SEVERITIES, Coverage, Finding, Report
 from critaudit.text import printable
 
 _HOW = {
@@ -13,13 +14,19 @@ _HOW = {
     "given": "audited as {}",
     "chain": "a chain of linear layers",
 }
+# What an analyzer is asked for: where none of these came out anywhere, the reader must not take silence for health.
+_AIMS = {
+    "entries": ("law of the weights", ("entries.alpha",)),
+    "spectrum": ("singular values", ("spectrum.norm",)),
+    "edge": ("distance to the edge of chaos", ("edge.chi1",)),
+    "signal": ("signal strength", ("signal.strength",)),
+}
 
 
 def sentences(report: Report) -> tuple[str, ...]:
-    """Two to four short sentences that stand at the top of every view of the report."""
-    return tuple(
-        sentence for sentence in (_what(report), _looked_at(report), _worst(report), _broken(report)) if sentence
-    )
+    """Two to five short sentences that stand at the top of every view of the report."""
+    said = (_what(report), _looked_at(report), _worst(report), _unmeasured(report), _broken(report))
+    return tuple(sentence for sentence in said if sentence)
 
 
 def counts(report: Report) -> dict[str, int]:
@@ -40,6 +47,14 @@ def not_measured(report: Report) -> dict[str, int]:
     return {status: found[status] for status in ("measured", "not_applicable", "undetermined", "failed")}
 
 
+def parameters_noun(coverage: Coverage) -> str:
+    """What the share of analysed parameters is a share of: losses of unknown size are in no total."""
+    lost = [tensor for tensor in coverage.tensors if tensor.status == "lost"]
+    if not lost and not coverage.problems:
+        return "parameters"
+    return "known parameters" if any(tensor.shape for tensor in lost) else "parameters that could be read"
+
+
 def _what(report: Report) -> str:
     source, architecture = report.source, report.architecture
     origin = f"{printable(source.name)} ({printable(source.format)})"
@@ -47,7 +62,7 @@ def _what(report: Report) -> str:
     known = "of unknown architecture" if how is None else how.format(printable(architecture.name or "a known network"))
     if not report.coverage.parameters:
         return f"{origin} holds no parameters."
-    return f"{origin} holds {wording.amount(report.coverage.parameters)} parameters, {known}."
+    return f"{origin} holds {wording.amount(report.coverage.parameters)} {parameters_noun(report.coverage)}, {known}."
 
 
 def _looked_at(report: Report) -> str:
@@ -57,7 +72,7 @@ def _looked_at(report: Report) -> str:
     matrices = wording.plural(layers, "weight matrix", "weight matrices")
     if not coverage.parameters:
         return f"critaudit looked at {matrices}."
-    return f"critaudit looked at {matrices} with {wording.share(coverage.share)} of the parameters."
+    return f"critaudit looked at {matrices} with {wording.share(coverage.share)} of the {parameters_noun(coverage)}."
 
 
 def _worst(report: Report) -> str:
@@ -66,12 +81,41 @@ def _worst(report: Report) -> str:
     serious = [wording.plural(found[severity], severity) for severity in ("problem", "warning") if found[severity]]
     if not serious:
         notes = f" ({wording.plural(found['info'], 'note')} below)" if found["info"] else ""
-        return f"Nothing was found that needs attention{notes}." if report.layer_records else ""
+        return f"Nothing that needs attention was found in what was measured{notes}." if report.layer_records else ""
     worst = by_severity(report)[0]
     where = f" in {printable(worst.layer)}" if worst.layer and printable(worst.layer) not in worst.text else ""
     text = printable(worst.text, limit=400).rstrip(".")
     lead = " and ".join(serious)
     return f"{lead}: {text}{where}." if len(report.findings) == 1 else f"{lead}; the worst{where}: {text}."
+
+
+def _unmeasured(report: Report) -> str:
+    """What was asked for and came out in no layer at all, with the most frequent reason."""
+    if not report.layer_records:
+        return ""
+    parts = []
+    for name in measures.ordered([*measures.analyzers(report), *report.provenance.skipped]):
+        aim, identifiers = _AIMS.get(name, (name, ()))
+        held = _held(report, name, identifiers)
+        if any(measurement.status == "measured" for measurement in held):
+            continue
+        reasons = Counter(measurement.reason for measurement in held if measurement.reason)
+        reason = report.provenance.skipped.get(name) or next((words for words, _ in reasons.most_common(1)), "")
+        if not reason:
+            continue
+        parts.append(f"{printable(aim)} ({printable(reason, limit=300).rstrip('.')})")
+    return f"Not measured: {', '.join(parts)}." if parts else ""
+
+
+def _held(report: Report, name: str, identifiers: tuple[str, ...]) -> list[Measurement]:
+    """All measurements of an analyzer, or of those of its identifiers that say whether it did what it is for."""
+    everything = [layer.measurements for layer in report.layer_records] + [report.model]
+    return [
+        measurement
+        for found in everything
+        for identifier, measurement in found.items()
+        if measures.analyzer(identifier) == name and (not identifiers or identifier in identifiers)
+    ]
 
 
 def _broken(report: Report) -> str:

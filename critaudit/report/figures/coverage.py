@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-from critaudit.report import wording
+from critaudit.report import verdict, wording
 from critaudit.report.figures.points import safe
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
@@ -41,7 +41,7 @@ def coverage_by_kind(report: Report) -> Spec:
     ]
     return figure(
         bars,
-        title=f"{wording.share(report.coverage.share)} of the parameters were analysed",
+        title=f"{wording.share(report.coverage.share)} of the {verdict.parameters_noun(report.coverage)} were analysed",
         caption="Elements by kind of layer, and by the reason for leaving them out. Buffers and the second of two tied "
         "tensors are elements but no parameters, so the bars may add up to more than the model has.",
         n=len(report.coverage.tensors),
