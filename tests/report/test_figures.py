@@ -61,6 +61,22 @@ def test_given_layers_without_alpha_then_the_figure_says_how_many_are_left_out(r
     assert figure.layout.shapes[0].y0 == 2.0
 
 
+def test_given_verdicts_then_the_alpha_figure_tells_the_fit_from_the_verdict(report: Report) -> None:
+    held = {0: (1.5, (1.4, 1.6)), 1: (1.99, (1.98, 2.0)), 2: (2.0, (1.99, 2.0))}
+    layers = tuple(
+        replace(report.layer_records[place], measurements={"entries.alpha": measured(alpha, interval=ends)})
+        for place, (alpha, ends) in held.items()
+    )
+    counts = {"stable_compatible": 0, "heavier_not_stable": 1, "scale_mixture": 1, "lighter_than_gaussian": 1}
+    model = {f"entries.layers_{name}": measured(number, n=3) for name, number in counts.items()}
+
+    meta = replace(report, layer_records=layers, model=model).figures["alpha_by_depth"].layout.meta
+
+    assert meta["title"] == "Fitted α below 2 in 1 of 3 layers"
+    assert meta["caption"].endswith("2 layers are judged heavier-tailed than a Gaussian.")
+    assert "judged" not in report.figures["alpha_by_depth"].layout.meta["caption"]
+
+
 def test_given_the_alpha_g_plane_then_the_ordered_line_is_the_tabulated_one(report: Report) -> None:
     figure = report.figures["alpha_g_plane"]
 

@@ -11,19 +11,21 @@ from critaudit.report.figures.style import Spec, figure, level
 from critaudit.report.record import Report
 
 _INTERVALS = "Bars are 95 % intervals."
+# The verdicts on the entries that mean tails heavier than a Gaussian's, as the model's measurements count them.
+_HEAVY = ("stable_compatible", "heavier_not_stable", "scale_mixture")
 
 
 def alpha_by_depth(report: Report) -> Spec:
     """The stable exponent α of every layer, with its interval and the Gaussian value 2."""
     identifiers = ("entries.alpha",)
     drawn = points(report, *identifiers)
-    heavy = sum(point.number() + point.span()[0] < 2.0 for point in drawn)
+    below = sum(point.number() + point.span()[0] < 2.0 for point in drawn)
     lowest = min(point.number() - point.span()[1] for point in drawn)
     return figure(
         scatter(drawn, identifiers, _place, Point.number, bars_y=0),
-        title=f"Heavier than Gaussian tails in {heavy} of {wording.plural(len(drawn), 'layer')}",
+        title=f"Fitted α below 2 in {below} of {wording.plural(len(drawn), 'layer')}",
         caption=f"Lower is heavier-tailed. {_INTERVALS} A fitted α below 2 does not prove a stable law: Student-t, "
-        "Laplace and mixtures of Gaussians give 1.6 to 1.9 as well.",
+        f"Laplace and mixtures of Gaussians give 1.6 to 1.9 as well.{_heavy_verdicts(report)}",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         xaxis=axes.depth(drawn),
@@ -100,6 +102,16 @@ def strength_by_depth(report: Report) -> Spec:
         ),
         **guide,
     )
+
+
+def _heavy_verdicts(report: Report) -> str:
+    """How many layers are judged heavy-tailed, where that was summed up: it need not be those with α below 2."""
+    summed = [report.model.get(f"entries.layers_{name}") for name in _HEAVY]
+    counts = [int(held.number) for held in summed if held is not None and held.number is not None]
+    if len(counts) < len(_HEAVY):
+        return ""
+    judged = wording.plural(sum(counts), "layer is", "layers are")
+    return f" With rival laws and the counts in the tails, {judged} judged heavier-tailed than a Gaussian."
 
 
 def _change(drawn: list[Point]) -> str:
