@@ -16,6 +16,7 @@ from critaudit.sources.onnx.proto import looks_like_model, read_model
 from critaudit.sources.onnx.protobuf import WireReader
 from critaudit.sources.onnx.quantised import is_scale, quantisation_of
 from critaudit.sources.onnx.tensors import TensorFinder
+from critaudit.structure.names import is_buffer, place
 from critaudit.tensors import FLOATS, Quantisation, RegularFile, TensorRef
 
 _ARGUMENTS = frozenset(
@@ -57,19 +58,22 @@ def read_onnx(file: RegularFile) -> Contents:
 
     A name that several graphs use gets the path of node and branch in front ("If_0.then_branch."). Layers are hinted
     from the consuming nodes. A truncated model keeps what is whole. Raises CorruptFileError where the file is no
-    protobuf message, LimitExceededError where its graph is too large, NotAModelError where it has no graph.
+    protobuf message or ends before its first whole weight, LimitExceededError where its graph is too large,
+    NotAModelError where it has no graph.
     """
     wire = WireReader(file)
     model = read_model(wire)
+    if wire.truncated and model.graph is None:
+        raise CorruptFileError(f"{file.path.name}: {_end(wire)}, before the graph (truncated download?)")
     if model.graph is None:
         raise NotAModelError(f"{file.path.name}: no graph is in this file; an ONNX model is expected")
     flow = Dataflow.of(model)
     sorter = _Sorter(file, flow)
     for name, value in zip(flow.unique_names(), flow.constants, strict=True):
         sorter.add(name, value)
+    if wire.truncated:
+        sorter.cut(wire)
     if not sorter.tensors and not sorter.left_out:
-        if wire.truncated:
-            raise CorruptFileError(f"{file.path.name}: the file ends before the first weight (truncated download?)")
         raise NotAModelError(f"{file.path.name}: this ONNX graph has no constants; a model with weights is expected")
     if model.training:
         sorter.left_out.append(LeftOut("training_info", (), "graph", "training graphs are not part of the model"))
@@ -77,17 +81,16 @@ def read_onnx(file: RegularFile) -> Contents:
         format="ONNX",
         tensors=sorter.tensors,
         left_out=tuple(sorter.left_out),
-        problems=_problems(file, wire, sorter.left_out),
+        problems=tuple(f"{item.name}: {item.reason}" for item in sorter.left_out if item.lost)[:20],
         hints=sorter.hints,
         metadata=model.metadata,
     )
 
 
-def _problems(file: RegularFile, wire: WireReader, left_out: list[LeftOut]) -> tuple[str, ...]:
-    problems = [f"{item.name}: {item.reason}" for item in left_out if item.lost][:20]
-    if wire.truncated:
-        problems.insert(0, f"{file.path.name}: the file ends in the middle of the model; what came after is lost")
-    return tuple(problems)
+def _end(wire: WireReader) -> str:
+    """How far a truncated file goes, and how far it should go at least, where that can still be told."""
+    whole = "" if wire.claimed is None else f" of at least {wire.claimed}"
+    return f"the file ends after {wire.file.size}{whole} bytes"
 
 
 class _Sorter:
@@ -111,6 +114,22 @@ class _Sorter:
             self.left_out.append(found)
         else:
             self.tensors[name] = found
+
+    def cut(self, wire: WireReader) -> None:
+        """Put down that the file ends early, so that the audit is partial even where no tensor was cut in two.
+
+        Raises CorruptFileError where nothing that could be audited came before the end.
+        """
+        if all(self._is_buffer(name, ref) for name, ref in self.tensors.items()):
+            raise CorruptFileError(
+                f"{wire.file.path.name}: {_end(wire)}, before the first whole weight (truncated download?)"
+            )
+        reason = f"{_end(wire)} (truncated download?); what followed is unknown"
+        self.left_out.insert(0, LeftOut("rest of the model", (), "unknown", reason, lost=True))
+
+    def _is_buffer(self, name: str, ref: TensorRef) -> bool:
+        hint = self.hints.get(name)
+        return (hint is not None and hint.buffer) or is_buffer(place(name).role, ref.shape)
 
     def _settle(self, name: str, value: Value, ref: TensorRef) -> TensorRef | LeftOut:
         hint = hint_for(self._flow, value, ref.shape)

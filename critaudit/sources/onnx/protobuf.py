@@ -34,11 +34,15 @@ class Field(NamedTuple):
 
 
 class WireReader:
-    """Reads messages of one file. `truncated` becomes true where a field runs past the end of the file itself."""
+    """Reads messages of one file. `truncated` becomes true where a field runs past the end of the file itself.
+
+    `claimed` is then the size that the outermost such field gives the file at least, None where its length is cut too.
+    """
 
     def __init__(self, file: RegularFile) -> None:
         self.file = file
         self.truncated = False
+        self.claimed: int | None = None
         self._window = b""
         self._base = 0
         self._fields_left = MAX_FIELDS
@@ -73,7 +77,8 @@ class WireReader:
             if end > stop:
                 if stop < self.file.size:
                     raise self._broken(position)
-                self.truncated = True
+                if not self.truncated:
+                    self.truncated, self.claimed = True, end
                 end = stop
             yield Field(number, wire, 0, position, end)
             position = end

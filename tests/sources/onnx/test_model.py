@@ -357,7 +357,43 @@ def test_given_a_truncated_model_then_whole_tensors_stay_and_the_rest_is_lost(tm
     (tmp_path / "m.onnx").write_bytes(whole[:-300])
     contents = read_onnx(RegularFile(tmp_path / "m.onnx"))
     assert list(contents.tensors) == ["a"]
-    assert "ends in the middle" in contents.problems[0]
+    lost = {item.name: item.reason for item in contents.left_out if item.lost}
+    assert set(lost) == {"rest of the model", "b"}
+    assert f"ends after {len(whole) - 300} of at least " in lost["rest of the model"]
+    assert "what followed is unknown" in contents.problems[0]
+
+
+def test_given_a_model_cut_behind_its_tensors_then_it_is_partial_and_no_tensor_is_said_to_be_lost(
+    tmp_path: Path,
+) -> None:
+    read(tmp_path, graph([helper.make_node("MatMul", ["x", "a"], ["y"])], {"a": weight(4, 4)}))
+    whole = (tmp_path / "m.onnx").read_bytes()
+    (tmp_path / "m.onnx").write_bytes(whole[:-8])
+    contents = read_onnx(RegularFile(tmp_path / "m.onnx"))
+    assert list(contents.tensors) == ["a"]
+    assert [(item.name, item.lost) for item in contents.left_out] == [("rest of the model", True)]
+
+
+def test_given_a_model_cut_anywhere_then_it_never_looks_whole(tmp_path: Path) -> None:
+    constants = {"mean": weight(8), "w": weight(8, 8), "shape": np.array([1, -1])}
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["r"]),
+        helper.make_node("BatchNormalization", ["r", "k", "k", "mean", "k"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["y"]),
+    ]
+    read(tmp_path, graph(nodes, constants))
+    whole = (tmp_path / "m.onnx").read_bytes()
+    graph_ends = whole.rindex(b"\x42")  # the operator set follows the graph
+    weight_ends = whole.index(constants["w"].tobytes()) + constants["w"].nbytes  # type: ignore[attr-defined]
+    for size in range(3, graph_ends):
+        (tmp_path / "m.onnx").write_bytes(whole[:size])
+        if size < weight_ends:
+            with pytest.raises((CorruptFileError, NotAModelError)) as error:
+                read_onnx(RegularFile(tmp_path / "m.onnx"))
+            assert size < 40 or "before the first whole weight (truncated download?)" in str(error.value)
+        else:
+            contents = read_onnx(RegularFile(tmp_path / "m.onnx"))
+            assert "what followed is unknown" in contents.problems[0]
 
 
 def test_given_wrong_sizes_and_types_then_the_tensor_is_lost(tmp_path: Path) -> None:
