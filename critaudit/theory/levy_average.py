@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from critaudit.errors import CritauditError
 from critaudit.theory.activations import Activation
 from critaudit.theory.quadrature import Array
 from critaudit.theory.symmetric_stable import STEP, SymmetricStable, symmetric_stable
@@ -31,7 +32,8 @@ def log_growth(log_q: float, alpha: float, activation: Activation) -> float:
     """ln(E|φ(h)|^α / q) for h ~ S_α((q/2)^{1/α}): by how much a layer of g = 1 changes ln q. For α < 2.
 
     Summed as E[(|φ(h)|/|h|)^α·x^α]/2, whose terms neither underflow nor cancel however small q is. To 1e-12 for smooth
-    φ (trapezoidal rule in ln x), to 1e-8 where φ has kinks away from zero (panels that end there).
+    φ (trapezoidal rule in ln x), to 1e-8 where φ has kinks away from zero (panels that end there). −inf where φ is
+    zero. Raises CritauditError where φ gives NaN.
     """
     law = symmetric_stable(alpha)
     log_scale = (log_q - math.log(2.0)) / alpha
@@ -51,6 +53,8 @@ def log_growth(log_q: float, alpha: float, activation: Activation) -> float:
         total = 2.0 * law.tail_constant * plateau * at_zero
     for part in parts:
         total += float(np.exp(part.log_weight) @ _ratios(part.v, alpha, activation))
+    if math.isnan(total):
+        raise CritauditError(f"{activation.name} gives NaN for some input, so that E|phi(h)|^alpha is undefined")
     return math.log(0.5 * total) if total > 0.0 else -math.inf
 
 

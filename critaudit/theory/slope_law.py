@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from critaudit.theory.activations import Activation
+from critaudit.theory.activations import Activation, named_activation
 from critaudit.theory.quadrature import Array
 from critaudit.theory.symmetric_stable import symmetric_stable
 
@@ -61,11 +61,14 @@ def slope_law(
     h, weights = h[kept], weights[kept]
     h, weights = np.append(h, 0.5 * _NEAR), np.append(weights, max(0.0, 1.0 - float(weights.sum())))
     sides = [_log_slopes(activation, h), _log_slopes(activation, -h)]
+    powers = [_far_power(activation, sign) if alpha < 2.0 else 0.0 for sign in (1.0, -1.0)]
     if np.array_equal(sides[0], sides[1]):
-        sides = sides[:1]
-    mean_log = sum(_mean_log(side, h, weights, alpha, end, log_scale) for side in sides) / len(sides)
+        sides, powers = sides[:1], powers[:1]
+    # The tail beyond the last panel, where the density is C·x^{−1−α}: 2C·∫ e^{−αu} du.
+    tail = 2.0 * law.tail_constant * math.exp(-alpha * (end - log_scale))
+    means = [_mean_log(side, h, weights, alpha, end, tail, power) for side, power in zip(sides, powers, strict=True)]
     log_slopes, weights = np.concatenate(sides), np.tile(weights / len(sides), len(sides))
-    return SlopeLaw(alpha * log_slopes, weights / weights.sum(), mean_log)
+    return SlopeLaw(alpha * log_slopes, weights / weights.sum(), sum(means) / len(means))
 
 
 def _point_mass(alpha: float, activation: Activation) -> SlopeLaw:
@@ -111,10 +114,10 @@ def _gauss_legendre(count: int) -> tuple[Array, Array]:
 
 def _log_slopes(activation: Activation, h: Array) -> Array:
     """ln|φ′(h)|, also where φ′ is below the smallest double; h of one sign."""
-    if activation.name in ("tanh", "sigmoid"):
+    is_tanh = activation is named_activation("tanh")
+    if is_tanh or activation is named_activation("sigmoid"):
         # sech²(h) and a quarter of sech²(h/2).
-        size = np.abs(h) if activation.name == "tanh" else 0.5 * np.abs(h)
-        offset = 0.0 if activation.name == "tanh" else -math.log(4.0)
+        size, offset = (np.abs(h), 0.0) if is_tanh else (0.5 * np.abs(h), -math.log(4.0))
         return np.asarray(2.0 * (math.log(2.0) - size - np.log1p(np.exp(-2.0 * np.minimum(size, 300.0)))) + offset)
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         slopes = np.abs(activation.derivative(h))
@@ -136,18 +139,25 @@ def _continued(size: Array, slopes: Array, log_slopes: Array) -> Array:
     return log_slopes
 
 
-def _mean_log(log_slopes: Array, h: Array, weights: Array, alpha: float, end: float, log_scale: float) -> float:
-    """E ln|φ′| over one side of h, with the tail beyond `end`, where the density and ln|φ′| are powers of |h|."""
-    if np.isneginf(log_slopes[weights > 0.0]).any():
+def _far_power(activation: Activation, sign: float) -> float:
+    """The power of |h| that ln|φ′| follows far out: 1 for tanh, 2 for erf; infinite where φ′ is zero there."""
+    sizes = np.concatenate([np.geomspace(0.1, 400.0, 60), [1e50, 1e100]])
+    before, last = _log_slopes(activation, sign * sizes)[-2:]
+    if np.isneginf(last):
+        return math.inf
+    return math.log(last / before) / math.log(1e50) if max(last, before) < 0.0 else 0.0
+
+
+def _mean_log(
+    log_slopes: Array, h: Array, weights: Array, alpha: float, end: float, tail: float, power: float
+) -> float:
+    """E ln|φ′| over one side of h; beyond e^`end` ln|φ′| is a `power` of |h|, and the density's tail is `tail`."""
+    if power >= alpha - 1e-9 or np.isneginf(log_slopes[weights > 0.0]).any():
         return -math.inf
     total = float(weights @ log_slopes)
-    if alpha == 2.0 or h.size < 3:
+    if alpha == 2.0 or end < math.log(_UNIT_PANELS_TO):
+        # Beyond an end so near to zero there is e^−30 of E|h|^α, which is as small.
         return total
     # The last node is the one at zero.
-    last, before = h.size - 2, h.size - 3
-    power = math.log(log_slopes[last] / log_slopes[before]) / math.log(h[last] / h[before])
-    if power >= alpha - 1e-9:
-        return -math.inf
-    at_end = log_slopes[last] * math.exp(power * (end - math.log(h[last])))
-    tail = 2.0 * symmetric_stable(alpha).tail_constant * math.exp(-alpha * (end - log_scale))
-    return total + tail * float(at_end) / (alpha - power)
+    at_end = float(log_slopes[-2]) * math.exp(power * (end - math.log(h[-2])))
+    return total + tail * at_end / (alpha - power)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from critaudit.errors import CritauditError
 from critaudit.theory import gaussian
-from critaudit.theory.levy import JacobianLaw, fixed_point
+from critaudit.theory.levy import JacobianLaw, fixed_point, log_determinant_constant
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "jacobian_law.json").read_text())["rows"]
 PROPERTY = settings(deadline=None, max_examples=12, derandomize=True)
@@ -77,6 +77,16 @@ def test_given_alpha_near_one_when_the_mean_log_is_asked_then_the_slow_tail_is_i
     law = JacobianLaw(alpha, g)
     bound = math.log(g) - 2 * mean_size
     assert bound - 1.0 < law.mean_log < bound + math.log(4.0)
+
+
+def test_given_signals_from_tiny_to_long_when_the_mean_log_is_asked_then_it_is_finite_and_changes_smoothly() -> None:
+    # The ends of the quadrature pass through |h| ~ 1 on the way.
+    gs = np.geomspace(0.15, 0.6, 25)
+    means = np.array([JacobianLaw(1.5, g).mean_log for g in gs]) - np.log(gs)
+    assert np.all(np.isfinite(means))
+    assert np.all(np.diff(means) < 1e-9)
+    assert means[0] == pytest.approx(log_determinant_constant(1.5), abs=1e-9)
+    assert np.abs(np.diff(means)).max() < 0.03
 
 
 @pytest.mark.parametrize(("alpha", "g"), [(1.5, 0.75), (1.8, 1.3), (2.0, 1.5)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from critaudit.errors import CritauditError
 from critaudit.theory import gaussian
-from critaudit.theory.levy import fixed_point, log_determinant_constant, ordered_line
+from critaudit.theory.levy import JacobianLaw, fixed_point, log_determinant_constant, ordered_line
 
 GOLDEN_FOLDER = Path(__file__).parents[1] / "golden"
 GOLDEN = json.loads((GOLDEN_FOLDER / "levy_fixed_point.json").read_text())
@@ -160,6 +160,40 @@ def test_given_an_unbounded_activation_when_alpha_is_below_two_then_one_line_poi
 def test_given_numbers_outside_the_theory_when_asked_then_an_error_says_so(alpha: float, g: float, bias: float) -> None:
     with pytest.raises(CritauditError, match=r"alpha|g =|bias"):
         fixed_point(alpha, g, bias=bias)
+
+
+def test_given_a_function_that_gives_nan_when_solved_then_an_error_says_so() -> None:
+    with pytest.raises(CritauditError, match="NaN"):
+        fixed_point(1.5, 1.0, activation=lambda x: np.where(np.abs(x) < 5, x, np.nan))
+
+
+def test_given_a_python_function_when_solved_then_it_is_what_its_name_gives() -> None:
+    assert fixed_point(1.4, 1.1, activation=np.tanh).log_q == fixed_point(1.4, 1.1).log_q
+    assert JacobianLaw(1.4, 1.1, activation=np.tanh).quantile(0.5) == pytest.approx(
+        float(JacobianLaw(1.4, 1.1).quantile(0.5)), rel=1e-7
+    )
+
+
+def test_given_alpha_across_the_tables_seam_when_solved_then_nothing_jumps() -> None:
+    below, at, above = (fixed_point(alpha, 0.8).log_q for alpha in (1 - 1e-9, 1.0, 1 + 1e-9))
+    assert below == pytest.approx(at, abs=1e-7)
+    assert above == pytest.approx(at, abs=1e-7)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.3, 1.999])
+@pytest.mark.parametrize("g", [1e-6, 1e-3, 1e3, 1e6])
+def test_given_extreme_weights_when_computed_then_everything_stays_finite(alpha: float, g: float) -> None:
+    found = fixed_point(alpha, g)
+    assert math.isfinite(found.log_q)
+    law = JacobianLaw(alpha, g)
+    assert 0.0 <= law.expanding_share <= 1.0
+    assert 0.0 < law.cutoff_radius < math.inf
+    assert math.isfinite(law.log_average())
+    if alpha < 1.0:
+        assert law.mean_log == -math.inf
+    elif g < 1.0:
+        # All slopes are one: the spectrum of the weights alone, stretched by g.
+        assert law.mean_log - math.log(g) == pytest.approx(log_determinant_constant(alpha), abs=1e-9)
 
 
 def test_given_no_weights_when_solved_then_only_the_bias_is_left() -> None:
