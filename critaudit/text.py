@@ -9,6 +9,12 @@ import unicodedata
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
+def kind_of(value: object) -> str:
+    """The name of the value's type with its indefinite article: "an int", "a dict", "an ndarray"."""
+    name = type(value).__name__
+    return f"{'an' if name == 'ndarray' or name[:1].lower() in tuple('aeio') else 'a'} {printable(name, limit=80)}"
+
+
 def printable(text: str, *, limit: int = 200) -> str:
     r"""Return `text` with every invisible or control character as a visible escape, at most `limit` long.
 

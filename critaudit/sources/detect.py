@@ -9,6 +9,7 @@ from critaudit.sources.pytorch.exported import is_exported
 from critaudit.tensors import RegularFile
 
 _HEAD = 4096
+_SMALLEST = 8  # bytes; the shortest of any format are those of a safetensors file, its header's length
 _MAGIC_PROTOCOL_1 = b"L119547037146038801333356L\n"  # torch_legacy.MAGIC_NUMBER before pickle protocol 2
 _MODEL_ENDINGS = (".pt", ".pth", ".bin", ".safetensors", ".onnx")
 # (beginning, what it is, what to try)
@@ -51,6 +52,8 @@ def read_file(file: RegularFile) -> Contents:
     head = bytes(file.read(0, min(_HEAD, file.size)))
     if not head.strip(b"\0"):
         raise CorruptFileError(f"{label}: the file is empty or zeros only (interrupted download? fetch it again)")
+    if file.size < _SMALLEST and not head.translate(None, b"\t\r\n").decode("latin-1").isprintable():
+        raise CorruptFileError(f"{label}: the file is too short for a model, {file.size} bytes (truncated download?)")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _read_archive(file, ZipArchive(file))
     if head.startswith(b"\x93NUMPY"):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from critaudit.contents import Contents, LeftOut
 from critaudit.errors import CorruptFileError, LimitExceededError, SourceError
 from critaudit.tensors import FileStorage, RegularFile, TensorRef
-from critaudit.text import printable
+from critaudit.text import kind_of, printable
 
 MAX_HEADER_BYTES = 100_000_000  # the official library's own cap
 # Each character takes 4 bytes in memory as soon as one of them is not Latin: such a header may be only so long.
@@ -100,7 +100,7 @@ def read_safetensors(file: RegularFile) -> Contents:
 def _header(file: RegularFile) -> tuple[dict[str, Any], int]:
     """The parsed header and the position of the first tensor byte."""
     if file.size < 8:
-        raise CorruptFileError(f"{file.path.name}: {file.size} bytes are too few for a safetensors file")
+        raise CorruptFileError(f"{file.path.name}: the file is too short, {file.size} bytes (truncated download?)")
     length = int.from_bytes(file.read(0, 8), "little")
     if length > MAX_HEADER_BYTES:
         raise LimitExceededError(
@@ -146,7 +146,7 @@ def _no_constants(name: str) -> float:
 
 def _metadata(file: RegularFile, found: object) -> dict[str, object]:
     if not isinstance(found, dict):
-        raise CorruptFileError(f"{file.path.name}: __metadata__ is a {type(found).__name__}; an object is expected")
+        raise CorruptFileError(f"{file.path.name}: __metadata__ is {kind_of(found)}; an object is expected")
     texts = [(key, value) for key, value in found.items() if isinstance(value, str)]
     return {printable(key, limit=100): printable(value, limit=2000) for key, value in texts[:MAX_METADATA_ITEMS]}
 
@@ -158,7 +158,7 @@ def _entry(file: RegularFile, name: str, description: object) -> _Entry:
         return CorruptFileError(f"{file.path.name}: tensor {printable(name, limit=80)}: {what}")
 
     if not isinstance(description, dict):
-        raise wrong(f"it is described by a {type(description).__name__}; an object is expected")
+        raise wrong(f"it is described by {kind_of(description)}; an object is expected")
     dtype, shape, offsets = (description.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str):
         raise wrong("its dtype is missing")
@@ -195,7 +195,9 @@ def _reference(file: RegularFile, entry: _Entry, data_start: int, data_bytes: in
     dtype = DTYPES.get(entry.dtype)
     shown = dtype or printable(entry.dtype, limit=20)
     if entry.stop > data_bytes:
-        return LeftOut(entry.name, entry.shape, shown, "its bytes are beyond the end of the file", lost=True)
+        return LeftOut(
+            entry.name, entry.shape, shown, "its bytes are beyond the end of the file (truncated download?)", lost=True
+        )
     if dtype is None:
         known = "values this narrow" if entry.dtype in _UNREAD_BITS else "this type"
         return LeftOut(entry.name, entry.shape, shown, f"stored as {shown}: {known} cannot be decoded", lost=True)

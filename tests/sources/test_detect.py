@@ -71,6 +71,21 @@ def test_empty_files(data: bytes, tmp_path: Path) -> None:
         read_file(RegularFile(tmp_path / "model.pt"))
 
 
+@pytest.mark.parametrize(
+    "data", [(7000).to_bytes(8, "little")[:4], b"\x08\x08\x12\x07", b"PK\x03\x04", b"\x80\x02}", b"\x93NUMPY\x01"]
+)
+def test_a_file_of_a_few_bytes_is_too_short(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(data)
+    with pytest.raises(CorruptFileError, match=rf"too short for a model, {len(data)} bytes \(truncated download"):
+        read_file(RegularFile(tmp_path / "model.pt"))
+
+
+def test_a_text_of_a_few_bytes_is_a_text(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"no\r\n")
+    with pytest.raises(NotAModelError, match="text file"):
+        read_file(RegularFile(tmp_path / "model.pt"))
+
+
 def test_the_ending_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     torch.save({"w": torch.ones(2, 2)}, path)

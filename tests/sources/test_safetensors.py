@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critaudit.errors import CorruptFileError, LimitExceededError, SourceError
+from critaudit.sources import load
 from critaudit.sources.safetensors import looks_like_safetensors, read_safetensors
 from critaudit.tensors import RegularFile
 
@@ -79,6 +80,12 @@ def test_given_a_truncated_file_then_whole_tensors_stay_and_the_others_are_lost(
     assert [item.name for item in contents.left_out if item.lost] == ["b", "c"]
     assert "40 of 64 bytes" in contents.problems[0]
     assert "2 of 3" in contents.problems[0]
+
+
+def test_given_a_file_cut_before_its_first_whole_tensor_then_the_one_line_says_so(tmp_path: Path) -> None:
+    header = {"a": tensor(0, 16), "b": tensor(16, 48)}
+    with pytest.raises(SourceError, match=r"none of its 2 tensors .*\(truncated download\?\)"):
+        load(write(tmp_path / "m", header, bytes(8)))
 
 
 LIES = {
