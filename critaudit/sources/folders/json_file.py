@@ -7,6 +7,7 @@ from typing import Any
 
 from critaudit.errors import CorruptFileError, LimitExceededError
 from critaudit.tensors import RegularFile
+from critaudit.text import kind_of
 
 
 def read_json_object(file: RegularFile, *, limit: int) -> dict[str, Any]:
@@ -24,5 +25,5 @@ def read_json_object(file: RegularFile, *, limit: int) -> dict[str, Any]:
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer with thousands of digits
         raise CorruptFileError(f"{shown}: it is not valid JSON: {error!s:.120}") from None
     if not isinstance(found, dict):
-        raise CorruptFileError(f"{shown}: it holds a {type(found).__name__}, where a JSON object is expected")
+        raise CorruptFileError(f"{shown}: it holds {kind_of(found)}, where a JSON object is expected")
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from critaudit.contents import Contents
 from critaudit.errors import SourceError, UsageError
 from critaudit.sources.live.reader import read_live
-from critaudit.text import printable
+from critaudit.text import kind_of, printable
 
 
 def read_factory(source: str) -> Contents:
@@ -43,7 +43,7 @@ def read_factory(source: str) -> Contents:
             raise SourceError(f"{source}: calling {attribute}() failed: {_said(error)}") from None
     if not _is_model(made):
         raise SourceError(
-            f"{source}: it gave a {type(made).__name__}; a function that returns a module or a state dict is expected"
+            f"{source}: it gave {kind_of(made)}; a function that returns a module or a state dict is expected"
         )
     contents = read_live(made, name=source)
     return replace(contents, format=f"factory {printable(source, limit=80)} ({contents.format})")

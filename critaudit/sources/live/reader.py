@@ -17,7 +17,7 @@ from critaudit.sources.pytorch.object_tree import MAX_DEPTH
 from critaudit.sources.pytorch.stored_tensors import Refused, TensorLike
 from critaudit.sources.pytorch.unwrap import unwrap
 from critaudit.tensors import TensorRef
-from critaudit.text import printable
+from critaudit.text import kind_of, printable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +43,7 @@ def read_live(source: object, *, name: str | None = None) -> Contents:
         return _read_module(source, shown)
     if isinstance(source, Mapping):
         return _read_mapping(source, shown)
-    raise UsageError(f"{shown}: this is a {type(source).__name__}; an nn.Module, a state dict or a path is expected")
+    raise UsageError(f"{shown}: this is {kind_of(source)}; an nn.Module, a state dict or a path is expected")
 
 
 def preprocessing_of(module: nn.Module) -> Preprocessing | None:

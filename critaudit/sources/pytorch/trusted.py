@@ -8,6 +8,7 @@ from pathlib import Path
 from critaudit.contents import Contents
 from critaudit.errors import NotAModelError, SourceError
 from critaudit.sources.live.reader import read_live
+from critaudit.text import kind_of
 
 
 def read_trusted(path: Path) -> Contents:
@@ -27,7 +28,7 @@ def read_trusted(path: Path) -> Contents:
     except Exception as error:  # the file's own code ran: anything can come out of it
         raise SourceError(f"{path.name}: PyTorch cannot load it: {type(error).__name__}: {error}") from None
     if not isinstance(loaded, (torch.nn.Module, dict)):
-        raise NotAModelError(f"{path.name}: it holds a {type(loaded).__name__}, not a module or a state dict")
+        raise NotAModelError(f"{path.name}: it holds {kind_of(loaded)}, not a module or a state dict")
     return read_live(loaded, name=path.name)
 
 

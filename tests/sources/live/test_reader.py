@@ -288,6 +288,8 @@ def test_given_a_first_linear_layer_then_its_width_is_the_input() -> None:
 def test_given_something_else_then_one_line_says_what_is_expected() -> None:
     with pytest.raises(UsageError, match="list"):
         read_live([1, 2])
+    with pytest.raises(UsageError, match="this is an int;"):
+        read_live(3)
     with pytest.raises(NotAModelError):
         read_live(nn.ReLU())
     with pytest.raises(NotAModelError):
