@@ -194,7 +194,10 @@ class Report:
 
     def __repr__(self) -> str:
         """One line; the full record has thousands."""
-        return f"<Report on {self.source.name}: {len(self.layer_records)} layers, {len(self.findings)} findings>"
+        from critaudit.report.wording import plural
+
+        counts = f"{plural(len(self.layer_records), 'layer')}, {plural(len(self.findings), 'finding')}"
+        return f"<Report on {self.source.name}: {counts}>"
 
     def _repr_html_(self) -> str:
         from critaudit.report.notebook import summary

@@ -86,7 +86,7 @@ def _worst(report: Report) -> str:
     where = f" in {printable(worst.layer)}" if worst.layer and printable(worst.layer) not in worst.text else ""
     text = printable(worst.text, limit=400).rstrip(".")
     lead = " and ".join(serious)
-    return f"{lead}: {text}{where}." if len(report.findings) == 1 else f"{lead}; the worst{where}: {text}."
+    return f"{lead}{where}: {text}." if len(report.findings) == 1 else f"{lead}; the worst{where}: {text}."
 
 
 def _unmeasured(report: Report) -> str:

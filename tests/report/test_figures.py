@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import unescape
 
 import pytest
 
 from critaudit.measurement import measured
 from critaudit.report import Layer, Report
+from critaudit.report.figures.axes import logarithmic
 from critaudit.report.figures.planes import ORDERED_LINE
 from critaudit.theory.spin_glass import boundary
 from tests.report.make import empty_report, hostile_report, small_report
@@ -110,6 +112,33 @@ def test_given_signals_that_vanish_then_the_logarithmic_axis_leaves_them_out_and
     assert "10⁻⁷" in figure.layout.yaxis.ticktext
     dead = (replace(layers[2], measurements={"signal.strength": measured(0.0)}),)
     assert "zero throughout" in replace(report, layer_records=dead).figures["strength_by_depth"].layout.title.text
+
+
+@pytest.mark.parametrize("values", [[0.67, 0.5, 2.9], [0.1, 5.0], [1.2], [40.0, 41.0], [2e-7, 3e-7], [1e-9, 1e3]])
+def test_given_a_logarithmic_axis_then_two_to_twenty_ticks_are_in_sight(values: list[float]) -> None:
+    axis = logarithmic(values)
+
+    # plotly shows the values with a margin; a single one with a power of ten around it
+    margin = 10.0 if len(values) == 1 else (max(values) / min(values)) ** 0.05
+    seen = [tick for tick in axis["tickvals"] if min(values) / margin <= tick <= max(values) * margin]
+    assert 2 <= len(seen) <= 20
+    assert len(axis["tickvals"]) == len(set(axis["ticktext"]))
+
+
+def test_given_an_input_strength_then_its_label_is_beside_the_marks(report: Report) -> None:
+    layout = report.figures["strength_by_depth"].layout
+
+    label = next(item for item in layout.annotations if item.text.startswith("input:"))
+    assert (label.xref, label.x, label.xanchor) == ("paper", 1, "left")
+    assert layout.margin.r >= 60
+
+
+def test_given_the_coverage_figure_then_numbers_stand_beside_hatched_bars_and_names_are_short() -> None:
+    analysed, gaps = small_report(24).figures["coverage_by_kind"].data
+    long = hostile_report().figures["coverage_by_kind"].data[1]
+
+    assert (analysed.textposition, gaps.textposition) == ("auto", "outside")
+    assert all(len(unescape(line)) <= 24 for name in [*gaps.y, *long.y] for line in name.split("<br>"))
 
 
 def test_given_extreme_values_then_every_figure_is_still_drawn(report: Report) -> None:

@@ -31,6 +31,9 @@ def test_given_a_single_finding_then_it_is_told_without_a_list() -> None:
     report = replace(small_report(3), findings=(Finding("a", "problem", "fc", "fc is empty.", ()),))
 
     assert "1 problem: fc is empty." in verdict.sentences(report)
+    elsewhere = replace(report, findings=(Finding("a", "warning", "c.weight", "Half of it carries nothing.", ()),))
+    assert "1 warning in c.weight: Half of it carries nothing." in verdict.sentences(elsewhere)
+    assert repr(elsewhere).endswith(": 3 layers, 1 finding>")
 
 
 def test_given_an_empty_model_then_the_headline_promises_nothing() -> None:

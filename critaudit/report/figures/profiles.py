@@ -30,7 +30,7 @@ def alpha_by_depth(report: Report) -> Spec:
         left_out=left_out(report, *identifiers),
         xaxis=axes.depth(drawn),
         yaxis=axes.axis("stable exponent α (no unit)", range=[max(min(lowest - 0.05, 1.85), 0.0), 2.06]),
-        **level(2.0, "α = 2: Gaussian"),
+        **level(2.0, "α = 2:<br>Gaussian"),
     )
 
 
@@ -74,7 +74,7 @@ def chi1_by_depth(report: Report) -> Spec:
         left_out=left_out(report, *identifiers),
         xaxis=axes.depth(drawn),
         yaxis=axes.axis("susceptibility χ₁ (no unit)", **scale),
-        **level(1.0, "χ₁ = 1: edge of chaos", at=0.0 if scale else 1.0),
+        **level(1.0, "χ₁ = 1:<br>edge of<br>chaos", at=0.0 if scale else 1.0),
     )
 
 
@@ -85,7 +85,7 @@ def strength_by_depth(report: Report) -> Spec:
     drawn = [point for point in measured if point.number() > 0]
     input_strength = report.model.get("signal.input_strength")
     s0 = input_strength.number if input_strength is not None else None
-    guide = level(s0, f"input: {wording.number(s0)}", at=math.log10(s0)) if s0 is not None and s0 > 0 else {}
+    guide = level(s0, f"input:<br>{wording.number(s0)}", at=math.log10(s0)) if s0 is not None and s0 > 0 else {}
     dead = len(measured) - len(drawn)
     note = f" {wording.plural(dead, 'layer')} with strength 0 cannot be drawn on this axis." if dead else ""
     return figure(
@@ -98,7 +98,8 @@ def strength_by_depth(report: Report) -> Spec:
         left_out=left_out(report, *identifiers) + note,
         xaxis=axes.depth(measured),
         yaxis=axes.axis(
-            "signal strength s (activation units)", **axes.logarithmic([point.number() for point in drawn])
+            "signal strength s (activation units)",
+            **axes.logarithmic(_extent(drawn) + ([s0] if guide and s0 else [])),
         ),
         **guide,
     )
@@ -112,6 +113,12 @@ def _heavy_verdicts(report: Report) -> str:
         return ""
     judged = wording.plural(sum(counts), "layer is", "layers are")
     return f" With rival laws and the counts in the tails, {judged} judged heavier-tailed than a Gaussian."
+
+
+def _extent(drawn: list[Point]) -> list[float]:
+    """The values and the ends of their intervals, as far as a logarithmic axis can show them."""
+    ends = [end for point in drawn for end in (point.number() + point.span()[0], point.number() - point.span()[1])]
+    return [point.number() for point in drawn] + [end for end in ends if end > 0]
 
 
 def _change(drawn: list[Point]) -> str:

@@ -84,17 +84,22 @@ def figure(
 
 
 def level(height: float, label: str, *, at: float | None = None) -> dict[str, Any]:
-    """Layout of a horizontal guide with its meaning on it; `at` is the label's height where it differs (log axes)."""
+    """Layout of a horizontal guide with its meaning in the right margin, where it hides no mark.
+
+    `at` is the label's height where it differs (log axes).
+    """
     line = {"color": GUIDE, "dash": "dash", "width": 1}
     place = {
         "xref": "paper",
         "x": 1,
-        "xanchor": "right",
+        "xanchor": "left",
+        "xshift": 4,
+        "align": "left",
         "y": height if at is None else at,
-        "yanchor": "bottom",
-        "yshift": 6,
+        "yanchor": "middle",
     }
     return {
         "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": height, "y1": height, "line": line}],
         "annotations": [{"text": label, **place}],
+        "margin": {"r": 72},
     }
