@@ -18,6 +18,7 @@ from critaudit.contents import Contents, Preprocessing
 from critaudit.errors import SourceError, UnavailableError, UsageError
 from critaudit.sources.hub.network import from_cache, hub_within_reach, quiet, reachable
 from critaudit.sources.live.reader import read_live
+from critaudit.sources.recognition.installed import known_names, surely_unknown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +33,7 @@ def read_timm(name: str, *, random_weights: bool = False, seed: int = 0) -> Cont
     state is untouched.
     """
     label = f"timm:{name}"
+    _check_name("timm", name, name.partition(".")[0])
     timm = _package("timm", label)
     with quiet():
         known = name.isascii() and "/" not in name and ":" not in name and timm.is_model(name)
@@ -81,6 +83,7 @@ def read_torchvision(name: str, *, random_weights: bool = False, seed: int = 0) 
     installed torchvision does not fit the installed torch.
     """
     label = f"torchvision:{name}"
+    _check_name("torchvision", name, name)
     models = _package("torchvision.models", label)
     known = models.list_models()
     if name not in known:
@@ -132,9 +135,19 @@ def read_huggingface(name: str) -> Contents:
     from critaudit.sources.folders.folder import read_folder
     from critaudit.sources.hub.repository import snapshot
 
+    if not name:
+        raise UsageError("no name after hf:; a name such as hf:ORG/NAME or hf:ORG/NAME@REVISION is expected")
     folder: Path = snapshot(name)
     contents = read_folder(folder)
     return replace(contents, format=f"Hugging Face hub, {contents.format}", metadata={**contents.metadata, "hub": name})
+
+
+def _check_name(library: str, name: str, architecture: str) -> None:
+    """Raise UsageError where there is no name or surely no such architecture, before the library is imported."""
+    if not name:
+        raise UsageError(f"no name after {library}:; a name such as {library}:resnet18 is expected")
+    if surely_unknown(library, architecture):
+        raise UsageError(f"{library}:{name}: {library} has no such model; {_close(name, known_names(library))}")
 
 
 def _package(name: str, label: str) -> Any:

@@ -17,6 +17,7 @@ from critaudit.errors import UsageError
 from critaudit.model import Architecture
 from critaudit.sources.recognition.architectures import HEAD, OPTIONAL, Index, Known, make_index, packaged_index
 from critaudit.sources.recognition.chain import chain_hints, chain_runnable, check_activation, find_chain
+from critaudit.sources.recognition.installed import surely_unknown
 from critaudit.sources.recognition.instantiate import COUNTER, build_network, described, drop_classifier, load_weights
 from critaudit.sources.recognition.matching import Match, Near, differences, match_names, match_order
 from critaudit.tensors import FLOATS, TensorRef
@@ -123,7 +124,7 @@ def _find(index: Index, arch: str) -> list[Known]:
 def _described_live(arch: str) -> Index:
     """An index of the one network `arch`, from a library newer than the packaged index. Raises UsageError."""
     library, _, name = arch.rpartition(":")
-    if library in ("", "timm", "torchvision"):
+    if any(library in ("", one) and not surely_unknown(one, name) for one in ("timm", "torchvision")):
         from critaudit.sources.recognition.build_index import available, describe
 
         found = next((one for one in available() if one[1] == name and library in ("", one[0])), None)

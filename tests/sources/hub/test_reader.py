@@ -92,6 +92,13 @@ def test_given_an_unknown_name_then_close_ones_are_suggested_and_nothing_is_fetc
     assert not no_network
 
 
+@pytest.mark.parametrize("prefix", ["timm", "torchvision", "hf"])
+def test_given_a_prefix_alone_then_the_missing_name_is_asked_for(prefix: str) -> None:
+    read = {"timm": hub.read_timm, "torchvision": hub.read_torchvision, "hf": hub.read_huggingface}[prefix]
+    with pytest.raises(UsageError, match=f"^no name after {prefix}:; "):
+        read("")
+
+
 def test_given_unknown_weights_of_a_known_model_then_the_known_ones_are_suggested() -> None:
     with pytest.raises(UsageError, match="a1_in1k"):
         hub.read_timm("resnet18.a7_in1k")
