@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from critaudit.errors import CritauditError
 from critaudit.theory.spin_glass import boundary, chi1, order_parameters, phase
+from critaudit.theory.spin_glass_table import BOUNDARY
 
 PROPERTY = settings(deadline=None, max_examples=15, derandomize=True)
 
@@ -114,3 +115,8 @@ def test_given_pure_disorder_when_asked_then_onset_is_linear_and_small_excesses_
 def test_given_no_point_of_the_diagram_when_placed_then_one_line_says_so(j0: float, j: float) -> None:
     with pytest.raises(CritauditError, match="must be a number"):
         phase(j0, j)
+
+
+def test_the_table_for_figures_is_the_boundary() -> None:
+    for j0, j in BOUNDARY:
+        assert j == pytest.approx(boundary(j0), abs=1e-6)

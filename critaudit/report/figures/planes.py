@@ -7,10 +7,11 @@ from typing import Any
 
 from critaudit.report import wording
 from critaudit.report.figures import axes
-from critaudit.report.figures.points import Point, left_out, points, rounded, scatter
+from critaudit.report.figures.points import Point, left_out, points, scatter
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
 from critaudit.theory.ordered_line_table import ORDERED_LINE
+from critaudit.theory.spin_glass_table import BOUNDARY
 
 
 def alpha_g_plane(report: Report) -> Spec:
@@ -86,10 +87,9 @@ def _theory_applies(point: Point) -> bool:
 
 
 def _boundary(drawn: list[Point]) -> list[tuple[float, float]]:
-    """The tanh boundary J(J₀) over the range of the layers' intervals, at most from −10 to 10, on 61 points."""
-    from critaudit.theory.spin_glass import boundary
-
-    low = max(min(-1.0, *(point.number() - point.span()[1] for point in drawn)), -10.0)
-    high = min(max(1.5, *(point.number() + point.span()[0] for point in drawn)), 10.0)
-    steps = [low + (high - low) * step / 60 for step in range(61)]
-    return [(rounded(j0), rounded(boundary(j0))) for j0 in steps]
+    """The tabulated tanh boundary J(J₀), as far as the layers' intervals reach, at most from −10 to 10."""
+    low = min(-1.5, *(point.number() - point.span()[1] for point in drawn))
+    high = max(1.5, *(point.number() + point.span()[0] for point in drawn))
+    both_sides = sorted({(sign * j0, j) for j0, j in BOUNDARY for sign in (-1, 1)})
+    within = [index for index, (j0, _) in enumerate(both_sides) if low <= j0 <= high]
+    return both_sides[max(within[0] - 1, 0) : within[-1] + 2]
