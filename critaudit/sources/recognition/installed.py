@@ -44,11 +44,14 @@ def _version(library: str) -> str:
 
 
 def _is_spelled(library: str, name: str) -> bool:
-    """Whether `name` occurs in the library's models as a function or as a text; true where they cannot be read."""
+    """Whether the library's models have a function `name`, or the text as a key or last argument, as registering does.
+
+    True where the sources cannot be read.
+    """
     spec = util.find_spec(library)
     folders = [] if spec is None else [Path(place, "models") for place in spec.submodule_search_locations or ()]
     files = [file for folder in folders for file in folder.rglob("*.py")]
-    pattern = re.compile(rb"\bdef %b\(|['\"]%b['\"]" % ((name.encode(),) * 2))
+    pattern = re.compile(rb"\bdef %b\(|['\"]%b['\"]\s*[:)]" % ((name.encode(),) * 2))
     try:
         return not files or any(pattern.search(file.read_bytes()) for file in files)
     except OSError:
