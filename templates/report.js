@@ -28,7 +28,7 @@
   const plots = [...document.querySelectorAll(".plot")];
   plots.forEach((plot) => (plot.style.minHeight = `${plot.dataset.height}px`)); // nothing moves when it is drawn
   const narrowLegend = (figure) => ({
-    entrywidth: figure.data.some((trace) => trace.name.length > 16) ? 0.98 : 0.48,
+    entrywidth: figure.data.some((trace) => trace.name.length > 12) ? 0.98 : 0.48,
     entrywidthmode: "fraction",
     font: { size: 11 },
   });

@@ -92,6 +92,7 @@ def _environment() -> Environment:
         interval=wording.interval,
         with_interval=wording.with_interval,
         setting=_setting,
+        breakable=_breakable,
         measure=measures.describe,
         analyzer=measures.analyzer,
     )
@@ -102,6 +103,14 @@ def _environment() -> Environment:
 def _setting(value: object) -> str:
     """A setting as text: strings as they are, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+
+
+def _breakable(name: str) -> Any:
+    """An identifier that wraps after its dots and underscores, and within a word only where it must."""
+    from markupsafe import escape
+
+    escaped = str(escape(printable(name, limit=600)))
+    return _markup(re.sub(r"([._]+)(?=[^._])", r"\1<wbr>", escaped))
 
 
 def _guides(report: Report) -> list[tuple[str, str | None]]:
@@ -164,7 +173,7 @@ def _plotly() -> str:
 
 
 def _markup(text: str) -> Any:
-    """`text` as is. Only for our own files and for JSON that has been escaped."""
+    """`text` as is. Only for our own files and for what has been escaped."""
     from markupsafe import Markup
 
     return Markup(text)  # noqa: S704

@@ -207,6 +207,32 @@ def test_given_any_width_then_the_page_does_not_scroll_sideways(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_given_a_phone_then_measurements_are_stacked_and_none_is_out_of_sight(page: Page, folder: Path) -> None:
+    page.size(400, 800)
+    page.open(folder / "small.html")
+    page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
+
+    boxes = "[...document.querySelectorAll('table.measures')].map((table) => table.parentElement)"
+    assert page.evaluate(f"{boxes}.length") >= 13
+    assert page.evaluate(f"{boxes}.filter((box) => box.scrollWidth > box.clientWidth).length") == 0
+    method = "document.querySelector('#model .method').getBoundingClientRect()"
+    name = "document.querySelector('#model tbody th').getBoundingClientRect()"
+    assert page.evaluate(f"{method}.top >= {name}.bottom && {method}.width > 300")
+
+
+def test_given_a_guide_in_a_figure_then_its_label_hides_no_mark(page: Page) -> None:
+    page.evaluate(DRAW_ALL)
+
+    hidden = """[...document.querySelectorAll('.plot')].filter((plot) => {
+      const labels = [...plot.querySelectorAll('.annotation')].map((label) => label.getBoundingClientRect());
+      const marks = [...plot.querySelectorAll('.scatterlayer .point')].map((mark) => mark.getBoundingClientRect());
+      return labels.some((label) => marks.some((mark) =>
+        mark.left < label.right && label.left < mark.right && mark.top < label.bottom && label.top < mark.bottom));
+    }).length"""
+    assert page.evaluate("document.querySelectorAll('.plot .annotation').length") >= 3
+    assert page.evaluate(hidden) == 0
+
+
 def test_given_paper_then_everything_is_open_and_drawn_and_then_as_before(page: Page) -> None:
     page.call("Emulation.setEmulatedMedia", media="")
     page.evaluate("""addEventListener('beforeprint', () => { window.seen = [

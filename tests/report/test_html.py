@@ -235,3 +235,12 @@ def test_given_each_known_analyzer_then_it_has_a_guide_that_says_why_it_may_misl
     assert {"entries", "spectrum", "edge", "signal"} <= set(guides)
     for path in guides.values():
         assert "Why it may mislead." in path.read_text(encoding="utf-8")
+
+
+def test_given_identifiers_then_they_wrap_after_dots_and_underscores_and_stay_escaped() -> None:
+    page = html.render(small_report(3))
+    hostile = html.render(hostile_report())
+
+    assert "<code>entries.<wbr>g_<wbr>forward</code>" in page
+    assert "<code>blocks.<wbr>1.<wbr>linear.<wbr>weight</code>" in page
+    assert "<code>&lt;/script&gt;&lt;img src=x onerror=" in hostile

@@ -21,7 +21,10 @@ def depth(drawn: list[Point]) -> dict[str, Any]:
     """Places of layers: whole numbers only; few layers are ticked one by one."""
     last = max((point.place for point in drawn), default=1)
     ticks = {"dtick": 1} if last <= 12 else {}
-    return axis("layer, in the order of the model", range=[0.4, last + 0.6], tickformat="d", **ticks)
+    margin = max(0.6, 0.02 * last)
+    return axis(
+        "layer, in the order of the model", range=[max(1 - margin, 0.1), last + margin], tickformat="d", **ticks
+    )
 
 
 def scale(values: list[float]) -> dict[str, Any]:

@@ -101,5 +101,5 @@ def level(height: float, label: str, *, at: float | None = None) -> dict[str, An
     return {
         "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": height, "y1": height, "line": line}],
         "annotations": [{"text": label, **place}],
-        "margin": {"r": 72},
+        "margin": {"r": 64},
     }
