@@ -52,8 +52,8 @@ def structure(layer: LayerInput, found: Spectrum, settings: Settings) -> Measure
     reason = _unfit(found, blocks)
     if reason is not None:
         return {f"spectrum.{name}": not_applicable(reason) for name in STRUCTURE_IDS}
-    # Seeded by the numbers, not by the name: the same matrix in another container gives the same measurements.
-    rng = np.random.default_rng([settings.seed, zlib.crc32(layer.blocks[0, 0].tobytes())])
+    # Seeded by signs, not by the name: the same matrix in another container or unit gives the same measurements.
+    rng = np.random.default_rng([settings.seed, zlib.crc32((layer.blocks[0, :8] > 0).tobytes())])
     n, eigenvalue = found.singular_values.size, 2.0 * math.log10(found.spectral_norm)
     measurements = {
         "log_norm": measured(2.0 * math.log10(found.frobenius_norm), n=n, method=f"log₁₀ ‖W‖_F²; {view}{_WATCHER}"),
@@ -156,7 +156,7 @@ def _randomness(
     beside = compare_shuffled(blocks, values, found.frobenius_norm, rng)
     verdict, reason = judge(gaussian, ranks)
     method = f"{view}level {LEVEL:.0%} for each matrix by itself: of 20 random ones, one is no longer called random"
-    shuffle = f"{view}one shuffle of the entries, seeded by the matrix's first row"
+    shuffle = f"{view}one shuffle of the entries, seeded by the signs of its first rows"
     return {
         "null_p": _p_value(gaussian, n, f"{view}against independent Gaussian entries"),
         "stable_p": _stable_p(layer, values, groups, rows, columns),
