@@ -85,7 +85,8 @@ class Analyzer:
     """One analysis. Its measurement IDs start with `id`; `requires` says whether weights suffice or a network must run.
 
     `layer` measures one matrix, `network` runs the model, `summary` condenses the layers into model-level measurements,
-    `find` turns measurements into findings. All are pure: they print nothing and keep nothing.
+    `find` turns measurements into findings. All are pure: they print nothing and keep nothing; only one that `spends`
+    its layer may leave the entries of `blocks` in other places (to save a copy), and sees each layer last.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Analyzer:
     network: Callable[[ModelView, Settings], NetworkMeasurements] | None = None
     summary: Callable[[Sequence[Layer]], Measurements] | None = None
     find: Callable[[Sequence[Layer], Measurements], Iterable[Finding]] | None = None
+    spends: bool = False
 
 
 def numbers(layers: Sequence[Layer], measurement_id: str) -> list[tuple[Layer, float]]:

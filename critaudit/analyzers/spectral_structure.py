@@ -53,7 +53,9 @@ def structure(layer: LayerInput, found: Spectrum, settings: Settings) -> Measure
     if reason is not None:
         return {f"spectrum.{name}": not_applicable(reason) for name in STRUCTURE_IDS}
     # Seeded by signs, not by the name: the same matrix in another container or unit gives the same measurements.
-    rng = np.random.default_rng([settings.seed, zlib.crc32((layer.blocks[0, :8] > 0).tobytes())])
+    rng = np.random.default_rng(
+        [settings.seed, zlib.crc32(np.packbits(np.asarray(layer.blocks[0, :8], np.float32) > 0).tobytes())]
+    )
     n, eigenvalue = found.singular_values.size, 2.0 * math.log10(found.spectral_norm)
     measurements = {
         "log_norm": measured(2.0 * math.log10(found.frobenius_norm), n=n, method=f"log₁₀ ‖W‖_F²; {view}{_WATCHER}"),

@@ -79,6 +79,7 @@ SPECTRUM = Analyzer(
     why="Norm and rank say how strongly a layer stretches signals and over how many directions; what chance cannot "
     "make is what training put there.",
     requires="weights",
+    spends=True,
     layer=_layer,
     summary=summary,
     find=_find,

@@ -41,7 +41,7 @@ def measure_weights(
     view: ModelView, analyzers: Sequence[Analyzer], settings: Settings, *, jobs: int, progress: Progress | None
 ) -> WeightsPass:
     """Every matrix through every analyzer of weights, in the model's order."""
-    analyzers = [analyzer for analyzer in analyzers if analyzer.layer is not None]
+    analyzers = sorted((analyzer for analyzer in analyzers if analyzer.layer is not None), key=lambda each: each.spends)
     total = len(view.matrices)
     budget = _Budget(max((matrix.size for matrix in view.matrices), default=0))
     normalised = any((entry.reason or "").startswith("normalisation") for entry in view.ledger)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from critaudit.laws.marchenko_pastur import fit_marchenko_pastur
 from critaudit.laws.normal_scores import normal_scores
-from critaudit.laws.nulls import shuffled, stable_null
+from critaudit.laws.nulls import shuffle_, stable_null
 from critaudit.laws.singular_values import leading_accurate, safe_scale
 from critaudit.laws.sphericity import NoiseTest, noise_test
 
@@ -64,9 +64,15 @@ def rank_test(blocks: NDArray[np.generic], rng: np.random.Generator) -> tuple[No
 def compare_shuffled(
     blocks: NDArray[np.generic], singular_values: Array, frobenius: float, rng: np.random.Generator
 ) -> Shuffled:
-    """One shuffle of the entries, beside the `singular_values` (descending, all) and the norm of the matrix itself."""
+    """One shuffle of the entries, beside the `singular_values` (descending, all) and the norm of the matrix itself.
+
+    The shuffle is done in place where `blocks` is contiguous and writeable: **its entries are in other places after**.
+    """
     groups, rows, columns = blocks.shape
-    values = leading_accurate(shuffled(blocks, rng), safe_scale(frobenius)).values
+    if not (blocks.flags.c_contiguous and blocks.flags.writeable):
+        blocks = np.array(blocks, order="C")
+    shuffle_(blocks, rng)
+    values = leading_accurate(blocks, safe_scale(frobenius)).values
     distance = float(np.linalg.norm((values - singular_values) / frobenius))
     return Shuffled(distance, fit_marchenko_pastur(values, rows, columns, groups=groups).spikes)
 

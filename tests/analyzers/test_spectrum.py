@@ -27,7 +27,7 @@ TRAINED = "correlated (trained) structure"
 
 def layer_of(array: Array, name: str = "w") -> LayerInput:
     """A layer as the audit would give it, from a matrix or a stack."""
-    blocks = array if array.ndim == 3 else array[np.newaxis]
+    blocks = (array if array.ndim == 3 else array[np.newaxis]).copy()  # the spectrum spends its layer
     groups, rows, columns = blocks.shape
     matrix = WeightMatrix(
         name, "linear", array.shape, blocks.dtype.name, groups, rows, columns, (), None, name, None, lambda: blocks
