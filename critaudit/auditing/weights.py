@@ -7,11 +7,14 @@ largest matrix alone, whatever the number of threads.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,6 +26,7 @@ from critaudit.model import ModelView, WeightMatrix
 from critaudit.report import Layer
 
 _CHUNK = 1 << 20
+_LARGE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +52,25 @@ def measure_weights(
     lost: dict[str, str] = {}
     broken: dict[str, int] = {}
 
-    def work(matrix: WeightMatrix) -> Layer:
+    def measure(matrix: WeightMatrix) -> dict[str, Measurement]:
+        try:
+            layer, non_finite = _read(view, matrix, normalised)
+        except (SourceError, MemoryError) as error:
+            reason = str(error) or f"{matrix.size:,} entries do not fit into memory"
+            lost[matrix.tensor] = reason
+            return {f"{analyzer.id}.status": failed(reason) for analyzer in analyzers}
+        if non_finite:
+            broken[matrix.name] = non_finite
         measurements: dict[str, Measurement] = {}
+        for analyzer in analyzers:
+            measurements |= _measure(analyzer, layer, settings)
+        return measurements
+
+    def work(matrix: WeightMatrix) -> Layer:
         with budget.taken(matrix.size):
-            try:
-                layer, non_finite = _read(view, matrix, normalised)
-            except (SourceError, MemoryError) as error:
-                reason = str(error) or f"{matrix.size:,} entries do not fit into memory"
-                lost[matrix.tensor] = reason
-                measurements = {f"{analyzer.id}.status": failed(reason) for analyzer in analyzers}
-            else:
-                if non_finite:
-                    broken[matrix.name] = non_finite
-                for analyzer in analyzers:
-                    measurements |= _measure(analyzer, layer, settings)
+            measurements = measure(matrix)
+            if matrix.size >= _LARGE:
+                _give_memory_back()
         return Layer(matrix.name, matrix.kind, matrix.shape, measurements)
 
     with threadpool_limits(1), ThreadPoolExecutor(max_workers=max(1, min(jobs, total))) as pool:
@@ -79,6 +88,21 @@ def measure_weights(
         lost={matrix.tensor: lost[matrix.tensor] for matrix in view.matrices if matrix.tensor in lost},
         non_finite={matrix.name: broken[matrix.name] for matrix in view.matrices if matrix.name in broken},
     )
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system: glibc keeps what a thread freed, beside the next thread's matrix."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return cast("Callable[[int], int]", ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError, TypeError):  # another C library than glibc
+        return None
 
 
 class _Budget:
