@@ -17,7 +17,7 @@ from critaudit.auditing.coverage import coverage, coverage_findings
 from critaudit.auditing.network import measure_network
 from critaudit.auditing.provenance import provenance
 from critaudit.auditing.weights import measure_weights
-from critaudit.errors import SourceError, UsageError
+from critaudit.errors import UsageError
 from critaudit.model import ModelView
 from critaudit.report import SEVERITIES, ArchitectureRecord, Report, SourceRecord
 from critaudit.sources import fingerprint, load
@@ -74,9 +74,6 @@ def audit(
         raise UsageError(f"jobs is {jobs}; a number of threads from 1 is expected")
     weights = measure_weights(view, analyzers, settings, jobs=jobs, progress=progress)
     lost = weights.lost
-    if lost and len(lost) == len({matrix.tensor for matrix in view.matrices}):
-        first = next(iter(lost.values()))
-        raise SourceError(f"{view.source.name}: none of its weight matrices can be read; first: {first}")
     layers, model, skipped = measure_network(view, analyzers, settings, weights.layers, progress)
     for analyzer in analyzers:
         if analyzer.summary is not None:

@@ -1,8 +1,8 @@
 """The pass over the weights: every matrix is read once and shown to every analyzer, several matrices side by side.
 
 Each matrix is worked on by one thread with one BLAS thread, so the numbers do not depend on how many there are.
-Matrices in work together never hold more entries than the largest one of the model: the peak memory is that of the
-largest matrix alone, whatever the number of threads.
+Matrices in work together never hold more entries than the largest one of the model, or four million: the peak memory is
+that of the largest matrix alone, whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from critaudit.report import Layer
 
 _CHUNK = 1 << 20
 _LARGE = 1 << 20
+_ROOM = 1 << 22  # entries that may always be in work together: 16 MB in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def measure_weights(
     """Every matrix through every analyzer of weights, in the model's order."""
     analyzers = sorted((analyzer for analyzer in analyzers if analyzer.layer is not None), key=lambda each: each.spends)
     total = len(view.matrices)
-    budget = _Budget(max((matrix.size for matrix in view.matrices), default=0))
+    room = max([_ROOM, *(matrix.size for matrix in view.matrices)])
+    budget = _Budget(room)
     normalised = any((entry.reason or "").startswith("normalisation") for entry in view.ledger)
     lost: dict[str, str] = {}
     broken: dict[str, int] = {}
@@ -73,18 +75,29 @@ def measure_weights(
                 _give_memory_back()
         return Layer(matrix.name, matrix.kind, matrix.shape, measurements)
 
-    with threadpool_limits(1), ThreadPoolExecutor(max_workers=max(1, min(jobs, total))) as pool:
-        futures: list[Future[Layer]] = [pool.submit(work, matrix) for matrix in view.matrices]
+    # What nothing of its size fits beside runs first and in one thread: other threads' BLAS buffers come later.
+    alone = [matrix for matrix in view.matrices if matrix.size >= _LARGE and 2 * matrix.size > room]
+    first = set(alone)
+    beside = [matrix for matrix in view.matrices if matrix not in first]
+    layers: dict[str, Layer] = {}
+
+    def finished(layer: Layer) -> None:
+        layers[layer.name] = layer
+        if progress is not None:
+            progress("weights", len(layers), total)
+
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=max(1, min(jobs, len(beside)))) as pool:
+        for matrix in alone:
+            finished(work(matrix))
+        futures: list[Future[Layer]] = [pool.submit(work, matrix) for matrix in beside]
         try:
-            for done, future in enumerate(as_completed(futures)):
-                future.result()
-                if progress is not None:
-                    progress("weights", done + 1, total)
+            for future in as_completed(futures):
+                finished(future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return WeightsPass(
-        layers=[future.result() for future in futures],
+        layers=[layers[matrix.name] for matrix in view.matrices],
         lost={matrix.tensor: lost[matrix.tensor] for matrix in view.matrices if matrix.tensor in lost},
         non_finite={matrix.name: broken[matrix.name] for matrix in view.matrices if matrix.name in broken},
     )
