@@ -66,6 +66,8 @@ def measure_weights(
         measurements: dict[str, Measurement] = {}
         for analyzer in analyzers:
             measurements |= _measure(analyzer, layer, settings)
+            if matrix.size >= _LARGE:
+                _give_memory_back()
         return measurements
 
     def work(matrix: WeightMatrix) -> Layer:
