@@ -37,6 +37,7 @@ class Trace:
 
 
 def hook(traces: dict[str, Trace], path: str, layer: nn.Module) -> Any:
+    """A forward hook that notes the strengths before and behind `layer` in `traces[path]`, made at its first call."""
     tensors = tensors_of(path, layer)
 
     def watch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
