@@ -15,13 +15,18 @@ ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, SIGNAL)
 
 
 def select(only: Iterable[str] | None) -> tuple[Analyzer, ...]:
-    """The analyzers named in `only`, in the report's order; all for None. Raises UsageError for unknown names."""
+    """The analyzers named in `only` ("all" for every one), in the report's order; the usual ones for None.
+
+    Raises UsageError for unknown names.
+    """
     if only is None:
-        return ANALYZERS
+        return tuple(analyzer for analyzer in ANALYZERS if analyzer.usual)
     wanted = {name.strip() for name in only}
     known = [analyzer.id for analyzer in ANALYZERS]
+    if wanted == {"all"}:
+        return ANALYZERS
     if unknown := sorted(wanted - set(known)):
-        raise UsageError(f"no analyzer is called {', '.join(unknown)}; there are {', '.join(known)}")
+        raise UsageError(f"no analyzer is called {', '.join(unknown)}; there are {', '.join(known)}, and all")
     if not wanted:
         raise UsageError(f"no analyzer is named; there are {', '.join(known)}")
     return tuple(analyzer for analyzer in ANALYZERS if analyzer.id in wanted)

@@ -84,9 +84,11 @@ class NetworkMeasurements:
 class Analyzer:
     """One analysis. Its measurement IDs start with `id`; `requires` says whether weights suffice or a network must run.
 
-    `layer` measures one matrix, `network` runs the model, `summary` condenses the layers into model-level measurements,
+    `layer` measures one matrix, `network` runs the model (it sees the layers as measured so far, one for each of the
+    view's matrices), `summary` condenses the layers into model-level measurements,
     `find` turns measurements into findings. All are pure: they print nothing and keep nothing; only one that `spends`
-    its layer may leave the entries of `blocks` in other places (to save a copy), and sees each layer last.
+    its layer may leave the entries of `blocks` in other places (to save a copy), and sees each layer last. One that is
+    not `usual` takes minutes: it runs where it is asked for.
     """
 
     id: str
@@ -94,10 +96,11 @@ class Analyzer:
     why: str
     requires: Literal["weights", "network"]
     layer: Callable[[LayerInput, Settings], Measurements] | None = None
-    network: Callable[[ModelView, Settings], NetworkMeasurements] | None = None
+    network: Callable[[ModelView, Settings, Sequence[Layer]], NetworkMeasurements] | None = None
     summary: Callable[[Sequence[Layer]], Measurements] | None = None
     find: Callable[[Sequence[Layer], Measurements], Iterable[Finding]] | None = None
     spends: bool = False
+    usual: bool = True
 
 
 def numbers(layers: Sequence[Layer], measurement_id: str) -> list[tuple[Layer, float]]:

@@ -16,7 +16,7 @@ from critaudit.text import printable
 _FADED, _GROWN = 1e-3, 1e3
 
 
-def _network(view: ModelView, settings: Settings) -> NetworkMeasurements:
+def _network(view: ModelView, settings: Settings, _: Sequence[Layer]) -> NetworkMeasurements:
     assert view.runnable is not None
     found = signal(
         view.runnable,

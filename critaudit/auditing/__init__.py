@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.analyzers import select
+from critaudit.analyzers import ANALYZERS, select
 from critaudit.analyzers.base import Progress, Settings
 from critaudit.auditing.coverage import coverage, coverage_findings
 from critaudit.auditing.network import measure_network
@@ -46,7 +46,8 @@ def audit(
 
     `source`, `arch`, `activation`, `random_weights` and `trust` are those of `critaudit.load`; a ModelView is taken as
     it is. `inputs` is an array (samples first), an .npy/.npz file, an image or a folder of images; without it, networks
-    are run on `samples` calibrated Gaussian inputs drawn with `seed`. `only` names the analyzers to run. `device` is
+    are run on `samples` calibrated Gaussian inputs drawn with `seed`. `only` names the analyzers to run ("all": every
+    one; those that take minutes wait to be asked). `device` is
     "auto", "cpu" or a CUDA device. `jobs` matrices are worked on side by side (default: one per core); their number
     changes neither the measurements nor the memory needed. `progress(stage, done, total)` is called as work goes on.
 
@@ -75,6 +76,8 @@ def audit(
     weights = measure_weights(view, analyzers, settings, jobs=jobs, progress=progress)
     lost = weights.lost
     layers, model, skipped = measure_network(view, analyzers, settings, weights.layers, progress)
+    if only is None:
+        skipped |= {one.id: f"takes minutes; ask for it with --only {one.id}" for one in ANALYZERS if not one.usual}
     for analyzer in analyzers:
         if analyzer.summary is not None:
             model |= analyzer.summary(layers)

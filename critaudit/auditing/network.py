@@ -30,7 +30,7 @@ def measure_network(
             continue
         if progress is not None:
             progress(analyzer.title.lower(), 0, 1)
-        found = analyzer.network(view, settings)
+        found = analyzer.network(view, settings, layers)
         model |= found.model
         layers = [
             Layer(layer.name, layer.kind, layer.shape, {**layer.measurements, **found.layers.get(tensor, {})})

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from critaudit.contents import Runnable
-from critaudit.dynamics.calibrated import SampleKind, sample_kinds, takes_tokens
-from critaudit.dynamics.hooks import Trace, first_signal, hook, strength_of, undisturbed, weight_layers
-from critaudit.errors import CritauditError, UsageError
-from critaudit.text import printable
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from critaudit.dynamics.hooks import Trace, first_signal, hook, strength_of, weight_layers
+from critaudit.dynamics.running import CannotRunError, Running, running
 
 _STRENGTH = "‖x‖₂/√n of each weight layer's output, before its nonlinearity"
 
@@ -90,78 +83,15 @@ def signal(
 
     Strength as in Ghavasieh25 (Methods 0.11: s = √q; 0.15: s̃_l = ‖x_l‖₂/√n_l).
     """
-    place = _device(device)
-    if samples < 1:
-        raise UsageError(f"samples is {samples}; at least one is expected")
-    if inputs is not None and (inputs.ndim < 2 or len(inputs) == 0):
-        raise UsageError(f"inputs have shape {inputs.shape}; an array of samples, batch first, is expected")
-    with undisturbed(place, seed):
-        try:
-            module = runnable.build()
-        except CritauditError as error:
-            return Signal(reason=str(error))
-        except (RuntimeError, ValueError, TypeError, AttributeError, ImportError, MemoryError, KeyError) as error:
-            return Signal(reason=f"the network could not be built: {_brief(error)}")
-        return _signal(module, runnable, place, inputs=inputs, samples=samples, seed=seed)
-
-
-def _signal(
-    module: nn.Module,
-    runnable: Runnable,
-    place: torch.device,
-    *,
-    inputs: NDArray[np.float32] | None,
-    samples: int,
-    seed: int,
-) -> Signal:
-    modes = [(layer, layer.training) for layer in module.modules()]
     try:
-        module.to(place).eval()
-        if inputs is not None:
-            tokens = takes_tokens(module)
-            given = inputs[:samples].astype(np.int64 if tokens else np.float32)
-            batches = (given[index : index + 1] for index in range(len(given)))
-            return _measure(module, runnable, batches, place, f"{_STRENGTH}; {len(given)} given inputs")
-        kind = _working_kind(module, runnable, place, seed)
-        return _measure(module, runnable, kind.draw(samples, seed), place, f"{_STRENGTH}; {kind.method}")
-    except _CannotRunError as failure:
+        with running(runnable, inputs=inputs, samples=samples, seed=seed, device=device) as network:
+            return _measure(network)
+    except CannotRunError as failure:
         return Signal(reason=str(failure))
-    except Exception as error:  # A forward pass is foreign code: it may raise anything, and none of it is our failure.
-        return Signal(reason=f"the forward pass failed: {_brief(error)}")
-    finally:
-        for layer, mode in modes:
-            layer.training = mode
 
 
-class _CannotRunError(Exception):
-    """No way to feed the network was found; the message is the reason."""
-
-
-def _working_kind(module: nn.Module, runnable: Runnable, place: torch.device, seed: int) -> SampleKind:
-    """The first kind of input with which the network runs; a known kind is not tried out."""
-    kinds = sample_kinds(module, runnable.input)
-    if not kinds:
-        raise _CannotRunError("what the network takes as input is not known; give inputs")
-    if len(kinds) == 1:
-        return kinds[0]
-    first_failure = ""
-    for kind in kinds:
-        try:
-            module(_tensor(next(kind.draw(1, seed)), place))
-        except Exception as error:  # Foreign code, as in _signal: trying sizes means that most of them raise.
-            first_failure = first_failure or _brief(error)
-        else:
-            return kind
-    raise _CannotRunError(f"no usual input size fits the network ({first_failure}); give inputs")
-
-
-def _measure(
-    module: nn.Module,
-    runnable: Runnable,
-    batches: Iterator[NDArray[Any]],
-    place: torch.device,
-    method: str,
-) -> Signal:
+def _measure(network: Running) -> Signal:
+    module = network.module
     traces: dict[str, Trace] = {}
     handles = []
     outputs, strengths, tops = [], [], []
@@ -169,8 +99,7 @@ def _measure(
     try:
         for path, layer in weight_layers(module):
             handles.append(layer.register_forward_hook(hook(traces, path, layer), with_kwargs=True))
-        for batch in batches:
-            values = _tensor(batch, place)
+        for values in network.samples():
             strengths.append(strength_of(values))
             answer = first_signal(module(values))
             for trace in traces.values():
@@ -185,12 +114,12 @@ def _measure(
             handle.remove()
     found = _statistics(outputs)
     return Signal(
-        layers=_layers(traces, runnable.tensor_names),
+        layers=_layers(traces, network.tensor_names),
         output=OutputSignal(shape, found.mean, found.deviation, found.n, tuple(tops)) if found.n or shape else None,
         input_strength=_statistics(strengths).mean,
         samples=len(strengths),
-        first_non_finite=_first_non_finite(traces, runnable.tensor_names),
-        method=method,
+        first_non_finite=_first_non_finite(traces, network.tensor_names),
+        method=f"{_STRENGTH}; {network.method}",
     )
 
 
@@ -249,29 +178,3 @@ def _statistics(values: Sequence[float | None]) -> _Statistics:
         n=int(finite.size),
         non_finite=len(present) - int(finite.size),
     )
-
-
-def _tensor(batch: NDArray[Any], place: torch.device) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(batch)).to(place)
-
-
-def _device(device: str) -> torch.device:
-    """The device, checked. Raises UsageError where it is unknown or not there."""
-    import torch
-
-    name = device
-    if device == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.device(name)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device {device!r} cannot be used: {_brief(error)}; cpu always works") from None
-    return place
-
-
-def _brief(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return printable(f"{type(error).__name__}: {text}" if text else type(error).__name__, limit=240)

@@ -19,10 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure that can be drawn where some layer holds all of `requires`; where there are tensors if it names none."""
+    """A figure that can be drawn where some layer holds all of `requires` as numbers and the model all of `model`.
+
+    One that names neither can be drawn where there are tensors.
+    """
 
     requires: tuple[str, ...]
     draw: Callable[[Report], Spec]
+    model: tuple[str, ...] = ()
+
+    def is_possible(self, report: Report) -> bool:
+        """Whether the report holds what the figure shows."""
+        if not self.requires and not self.model:
+            return bool(report.coverage.tensors)
+        held = (report.model.get(identifier) for identifier in self.model)
+        if not all(measurement is not None and measurement.status == "measured" for measurement in held):
+            return False
+        return not self.requires or can_draw(report, *self.requires)
 
 
 _DRAWINGS: dict[str, Drawing] = {
@@ -59,10 +72,7 @@ class Figures(Mapping[str, "Figure"]):
         return Figure(data=spec["data"], layout=spec["layout"] | {"template": template(dark=False)})
 
     def __contains__(self, name: object) -> bool:
-        if not isinstance(name, str) or name not in _DRAWINGS:
-            return False
-        requires = _DRAWINGS[name].requires
-        return can_draw(self._report, *requires) if requires else bool(self._report.coverage.tensors)
+        return isinstance(name, str) and name in _DRAWINGS and _DRAWINGS[name].is_possible(self._report)
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in _DRAWINGS if name in self)

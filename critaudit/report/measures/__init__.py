@@ -1,0 +1,82 @@
+"""What the measurement IDs are called in front of people. An ID that is not listed here is shown under its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from critaudit.report.measures import (
+    avalanche,
+    edge,
+    entries,
+    jacobian,
+    manifold,
+    multifractal,
+    phase,
+    signal,
+    spectrum,
+)
+from critaudit.report.measures.measure import Measure
+from critaudit.report.record import Report
+
+_TABLES = {
+    "entries": entries.MEASURES,
+    "spectrum": spectrum.MEASURES,
+    "edge": edge.MEASURES,
+    "signal": signal.MEASURES,
+    "jacobian": jacobian.MEASURES,
+    "multifractal": multifractal.MEASURES,
+    "manifold": manifold.MEASURES,
+    "avalanche": avalanche.MEASURES,
+    "phase": phase.MEASURES,
+}
+_MEASURES = {identifier: measure for table in _TABLES.values() for identifier, measure in table.items()}
+
+# The columns of the layer table, most telling first; those that a report has are shown.
+_KEY = (
+    "entries.alpha",
+    "entries.verdict",
+    "entries.g_forward",
+    "spectrum.norm",
+    "spectrum.stable_rank",
+    "spectrum.verdict",
+    "edge.chi1",
+    "jacobian.mean_log",
+    "multifractal.d2_left",
+    "signal.strength",
+)
+_ANALYZERS = tuple(_TABLES)
+
+
+def describe(identifier: str) -> Measure:
+    """The measure behind an ID; its own last part, spelled out, where it is unknown."""
+    known = _MEASURES.get(identifier)
+    return known or Measure(identifier.partition(".")[2].replace("_", " ") or identifier)
+
+
+def analyzer(identifier: str) -> str:
+    """The analyzer that an ID belongs to: "entries" of "entries.alpha"."""
+    return identifier.partition(".")[0]
+
+
+def ordered(identifiers: Iterable[str]) -> list[str]:
+    """IDs in reading order: known analyzers and measures first, the rest by name."""
+    known = {name: place for place, name in enumerate(_MEASURES)}
+    return sorted(set(identifiers), key=lambda name: (_place(name), known.get(name, len(known)), name))
+
+
+def analyzers(report: Report) -> list[str]:
+    """The analyzers whose measurements are in the report, in reading order."""
+    found = {analyzer(name) for layer in report.layer_records for name in layer.measurements}
+    found |= {analyzer(name) for name in report.model}
+    return sorted(found, key=lambda name: (_place(name), name))
+
+
+def key_measures(report: Report) -> list[str]:
+    """The IDs that the layer table shows: the key ones that some layer has, else the first six of any kind."""
+    present = {name for layer in report.layer_records for name in layer.measurements}
+    return [name for name in _KEY if name in present] or ordered(present)[:6]
+
+
+def _place(identifier: str) -> int:
+    name = analyzer(identifier)
+    return _ANALYZERS.index(name) if name in _ANALYZERS else len(_ANALYZERS)

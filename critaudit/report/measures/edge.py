@@ -1,0 +1,16 @@
+"""Names of the measurements on the edge of chaos."""
+
+from __future__ import annotations
+
+from critaudit.report.measures.measure import Measure
+
+MEASURES = {
+    "edge.j0": Measure("mean coupling", "J₀", "N · mean(W), Zhang et al. 2021."),
+    "edge.j": Measure("coupling spread", "J", "√(N · var(W)), Zhang et al. 2021."),
+    "edge.chi1": Measure(
+        "susceptibility", "χ₁", "Mean squared slope of one layer: below 1 differences shrink, above 1 they grow."
+    ),
+    "edge.distance": Measure("distance from the edge", "ln χ₁", "Negative on the ordered side, else positive."),
+    "edge.phase": Measure("phase", None, "Ordered, ferromagnetic or chaotic, by the (J₀, J) boundary of tanh layers."),
+    "edge.distance_mean": Measure("mean distance from the edge", "ln χ₁"),
+}
