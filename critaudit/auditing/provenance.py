@@ -28,12 +28,7 @@ def provenance(
     seconds: float,
 ) -> Provenance:
     """The record of this audit's circumstances; `peak_memory` is the process's, in bytes."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    versions, peak_memory, created = circumstances(_PACKAGES)
     return Provenance(
         versions=versions,
         settings={
@@ -46,10 +41,22 @@ def provenance(
         threads=jobs,
         device=settings.device,
         seconds=seconds,
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        peak_memory=peak_memory,
         skipped=dict(skipped),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=created,
     )
+
+
+def circumstances(packages: Sequence[str]) -> tuple[dict[str, str], int, str]:
+    """Versions of Python and of the installed ones of `packages`, the process's peak memory in bytes, and the time."""
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return versions, peak_memory, datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _named(inputs: object) -> str | None:

@@ -25,7 +25,8 @@ def summary(report: Report) -> str:
         lines.append("</tbody></table>")
     if len(findings) > _SHOWN:
         lines.append(f"<p>and {wording.plural(len(findings) - _SHOWN, 'more finding')}.</p>")
-    lines.append("<p><code>report.layers</code> · <code>report.figures</code> · <code>report.to_html(path)</code></p>")
+    table = "report.layers" if report.has_model else "report.model"
+    lines.append(f"<p><code>{table}</code> · <code>report.figures</code> · <code>report.to_html(path)</code></p>")
     return f"<div>{''.join(lines)}</div>"
 
 

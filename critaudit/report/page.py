@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from critaudit.measurement import Measurement
@@ -85,13 +84,8 @@ def view(report: Report) -> View:
         ledger_total=len(report.coverage.tensors),
         ledger_groups=_ledger_groups(report.coverage.tensors),
         evidence=_all_evidence(report),
-        model=tuple((name, report.model[name]) for name in _tabled(report.model)),
+        model=tuple((name, report.model[name]) for name in measures.tabled(report.model)),
     )
-
-
-def _tabled(identifiers: Iterable[str]) -> list[str]:
-    """The IDs for tables, in reading order: series of numbers that are there for a figure are left out."""
-    return [name for name in measures.ordered(identifiers) if not measures.describe(name).plotted]
 
 
 def file_name(report: Report) -> str:
@@ -124,7 +118,7 @@ def _layer_view(
     place: int, layer: Layer, anchor: str, columns: tuple[str, ...], of_interest: Counter[str]
 ) -> LayerView:
     groups: dict[str, list[tuple[str, Measurement]]] = {}
-    for name in _tabled(layer.measurements):
+    for name in measures.tabled(layer.measurements):
         groups.setdefault(measures.analyzer(name), []).append((name, layer.measurements[name]))
     return LayerView(
         place=place + 1,

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 SCHEMA = "critaudit.report/1"
 Severity: TypeAlias = Literal["info", "warning", "problem"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "problem")
+# Formats of reports that rest on no model: what theory predicts, what was simulated.
+WITHOUT_MODEL = ("theory", "simulation")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """Where the model came from."""
+    """Where the model came from; a `format` in WITHOUT_MODEL says that there is none."""
 
     name: str
     format: str
@@ -172,6 +174,11 @@ class Report:
         return write_text(path, render(self))
 
     @property
+    def has_model(self) -> bool:
+        """Whether a model was audited; theory and simulations have measurements and findings, but nothing to cover."""
+        return self.source.format not in WITHOUT_MODEL
+
+    @property
     def layers(self) -> pd.DataFrame:
         """One row per layer: name, kind, shape and every measurement's value (see `critaudit.report.table`)."""
         from critaudit.report.table import layers
@@ -196,7 +203,8 @@ class Report:
         """One line; the full record has thousands."""
         from critaudit.report.wording import plural
 
-        counts = f"{plural(len(self.layer_records), 'layer')}, {plural(len(self.findings), 'finding')}"
+        held = plural(len(self.layer_records), "layer") if self.has_model else plural(len(self.model), "measurement")
+        counts = f"{held}, {plural(len(self.findings), 'finding')}"
         return f"<Report on {self.source.name}: {counts}>"
 
     def _repr_html_(self) -> str:

@@ -19,6 +19,7 @@ _STYLES = {"problem": "bold red", "warning": "yellow", "info": "cyan"}
 _MARKS = {"problem": "■", "warning": "▲", "info": "●"}
 _SHOWN_FINDINGS = 8
 _SHOWN_LAYERS = 8
+_SHOWN_MEASUREMENTS = 16
 # For terminals that cannot show the typographic signs: what stands in for them, longer signs first.
 _SIGNS = (
     "·10 χ₁ √ ² ⁻ → ≈ ≥ ≤ α β σ μ χ φ ‖ × · – − … ■ ▲ ● █ ░ ⁰ ¹ ³ ⁴ ⁵ ⁶ ⁷ ⁸ ⁹ ₀ ₁ ₂",
@@ -31,12 +32,13 @@ def render(report: Report, console: Console, *, written: Sequence[str | Path] = 
     """Print a summary of `report`. `written` are the paths of its files, named at the end.
 
     In a terminal: colours (unless NO_COLOR), a coverage bar and a table of layers, within the console's width.
-    Elsewhere (a pipe, a log): the same sentences as plain lines, without the bar and the table.
+    Elsewhere (a pipe, a log): the same sentences as plain lines, without the bar and the table. Where no model was
+    audited, the first measurements stand in their place.
     """
     rich_view = console.is_terminal
     for place, sentence in enumerate(verdict.sentences(report)):
         console.print(_text(sentence, console, "bold" if place == 0 else ""), soft_wrap=not rich_view)
-    if rich_view:
+    if rich_view and report.has_model:
         console.print(_coverage_bar(report, console))
     findings = verdict.by_severity(report)
     if findings:
@@ -50,6 +52,8 @@ def render(report: Report, console: Console, *, written: Sequence[str | Path] = 
     if rich_view and remarkable:
         console.print()
         console.print(_layer_table(report, remarkable, console))
+    if not report.has_model:
+        _print_measurements(report, console)
     if written:
         console.print()
     for path in written:
@@ -125,6 +129,20 @@ def _layer_table(report: Report, layers: list[Layer], console: Console) -> Table
             cells.append(_text("–" if held is None else wording.value(held), console, dim))
         table.add_row(*cells)
     return table
+
+
+def _print_measurements(report: Report, console: Console) -> None:
+    """One line per measurement: its name, its value and interval."""
+    listed = [name for name in measures.tabled(report.model) if report.model[name].status == "measured"]
+    if listed:
+        console.print()
+    for name in listed[:_SHOWN_MEASUREMENTS]:
+        line = _text(f"{printable(measures.describe(name).heading)}  ", console, "dim")
+        line.append_text(_text(printable(wording.with_interval(report.model[name]), limit=300), console))
+        console.print(line, soft_wrap=not console.is_terminal)
+    if len(listed) > _SHOWN_MEASUREMENTS:
+        rest = wording.plural(len(listed) - _SHOWN_MEASUREMENTS, "more measurement")
+        console.print(_text(f"and {rest} in the report", console, "dim"))
 
 
 def _is_unicode(console: Console) -> bool:

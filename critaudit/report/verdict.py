@@ -14,6 +14,9 @@ _HOW = {
     "given": "audited as {}",
     "chain": "a chain of linear layers",
 }
+# What stands behind the name of a report without a model.
+_KINDS = {"theory": "theory, computed without a model", "simulation": "a simulation; no model was audited"}
+_SHOWN_GAPS = 3
 # What an analyzer is asked for: where none of these came out anywhere, the reader must not take silence for health.
 _AIMS = {
     "entries": ("law of the weights", ("entries.alpha",)),
@@ -24,8 +27,15 @@ _AIMS = {
 
 
 def sentences(report: Report) -> tuple[str, ...]:
-    """Two to five short sentences that stand at the top of every view of the report."""
-    said = (_what(report), _looked_at(report), _worst(report), _unmeasured(report), _broken(report))
+    """A few short sentences that stand at the top of every view of the report.
+
+    Those of a report without a model are its kind and the sentences that its maker left in `<analyzer>.summary`.
+    """
+    said = (
+        (_what(report), _looked_at(report), _worst(report), _unmeasured(report), _broken(report))
+        if report.has_model
+        else (_kind(report), *_summaries(report), _worst(report), _undetermined(report), _broken(report))
+    )
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -63,6 +73,35 @@ def _what(report: Report) -> str:
     if not report.coverage.parameters:
         return f"{origin} holds no parameters."
     return f"{origin} holds {wording.amount(report.coverage.parameters)} {parameters_noun(report.coverage)}, {known}."
+
+
+def _kind(report: Report) -> str:
+    name = printable(report.source.name)
+    return f"{name[:1].upper()}{name[1:]}: {_KINDS[report.source.format]}."
+
+
+def _summaries(report: Report) -> list[str]:
+    """The sentences in which whoever computed a report without a model says what came out."""
+    values: list[object] = [
+        report.model[name].value for name in measures.ordered(report.model) if measures.is_summary(name)
+    ]
+    said = [sentence for value in values for sentence in (value if isinstance(value, tuple) else (value,))]
+    return [printable(sentence, limit=400) for sentence in said if isinstance(sentence, str)]
+
+
+def _undetermined(report: Report) -> str:
+    """What a computation without a model did not give, with its reasons."""
+    gaps: dict[str, list[str]] = {}
+    for name in measures.tabled(report.model):
+        held = report.model[name]
+        if held.status in ("not_applicable", "undetermined"):
+            gaps.setdefault(held.reason or wording.status(held.status), []).append(measures.describe(name).label)
+    parts = [
+        f"{printable(', '.join(dict.fromkeys(labels)), limit=200)} ({printable(reason, limit=300).rstrip('.')})"
+        for reason, labels in list(gaps.items())[:_SHOWN_GAPS]
+    ]
+    rest = [f"and {len(gaps) - _SHOWN_GAPS} more reasons below"] if len(gaps) > _SHOWN_GAPS else []
+    return f"Not determined: {'; '.join(parts + rest)}." if parts else ""
 
 
 def _looked_at(report: Report) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from critaudit.measurement import Measurement, failed, measured, not_applicable, undetermined
@@ -86,6 +88,19 @@ def empty_report() -> Report:
         findings=(),
         advice=(),
         provenance=Provenance({}, {}, 0, 1, "cpu", 0.0, None, {}, ""),
+    )
+
+
+def theory_report() -> Report:
+    """A report without a model: measurements, one series for a figure, one gap, and the maker's own sentences."""
+    return replace(
+        empty_report(),
+        source=SourceRecord("phase diagrams of tanh networks", "theory", None, None),
+        model={
+            "novel.line": measured(0.602, interval=(0.601, 0.603), method="cut-off radius one"),
+            "novel.widom": not_applicable("the length diverges"),
+            "novel.summary": measured(("The ordered line is at 0.602.", "It closes at 2.")),
+        },
     )
 
 

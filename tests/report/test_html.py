@@ -13,10 +13,10 @@ import pytest
 
 from critaudit.errors import CritauditError
 from critaudit.report import Coverage, Report, TensorRecord, html
-from tests.report.make import HOSTILE, empty_report, hostile_report, small_report
+from tests.report.make import HOSTILE, empty_report, hostile_report, small_report, theory_report
 from tests.report.parsing import elements, parse
 
-REPORTS = {"small": small_report, "empty": empty_report, "hostile": hostile_report}
+REPORTS = {"small": small_report, "empty": empty_report, "hostile": hostile_report, "theory": theory_report}
 
 
 @pytest.fixture(scope="module")

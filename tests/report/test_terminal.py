@@ -10,9 +10,9 @@ from rich.console import Console
 
 from critaudit.report import Report
 from critaudit.report.terminal import most_remarkable, render
-from tests.report.make import empty_report, hostile_report, small_report
+from tests.report.make import empty_report, hostile_report, small_report, theory_report
 
-REPORTS = {"small": small_report, "empty": empty_report, "hostile": hostile_report}
+REPORTS = {"small": small_report, "empty": empty_report, "hostile": hostile_report, "theory": theory_report}
 
 
 def rendered(report: Report, *, terminal: bool, width: int = 80, **options: object) -> str:

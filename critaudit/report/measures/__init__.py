@@ -53,6 +53,16 @@ def describe(identifier: str) -> Measure:
     return known or Measure(identifier.partition(".")[2].replace("_", " ") or identifier)
 
 
+def is_summary(identifier: str) -> bool:
+    """Whether the ID names plain sentences that stand at the top of a report without a model ("phase.summary")."""
+    return identifier.endswith(".summary")
+
+
+def tabled(identifiers: Iterable[str]) -> list[str]:
+    """The IDs for tables, in reading order: series that are there for a figure, and the headline, are left out."""
+    return [name for name in ordered(identifiers) if not describe(name).plotted and not is_summary(name)]
+
+
 def analyzer(identifier: str) -> str:
     """The analyzer that an ID belongs to: "entries" of "entries.alpha"."""
     return identifier.partition(".")[0]
