@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from critaudit.errors import CritauditError as CritauditError
     from critaudit.report import Report as Report
     from critaudit.sources import load as load
+    from critaudit.surveying import survey as survey
 
 __version__ = "0.1.0"
 _HOMES = {
     "audit": "critaudit.auditing",
     "load": "critaudit.sources",
+    "survey": "critaudit.surveying",
     "Report": "critaudit.report",
     "CritauditError": "critaudit.errors",
 }
-__all__ = ["CritauditError", "Report", "__version__", "audit", "load"]
+__all__ = ["CritauditError", "Report", "__version__", "audit", "load", "survey"]
 
 
 def __getattr__(name: str) -> object:

@@ -233,6 +233,21 @@ def _list(path: Path) -> _Listing:
     return _Listing(tuple(sorted(files)), tuple(sorted(folders)))
 
 
+def may_be_a_model(name: str) -> bool:
+    """Whether a file of this name may hold a model of its own, as far as its name tells."""
+    return name.endswith(_MODEL_ENDINGS) and _no_model(name) is None
+
+
+def holds_one_model(files: list[str]) -> bool:
+    """Whether a folder with these files is one model (Hugging Face's, diffusers', shards), not a place of many."""
+    if "model_index.json" in files or any(name in _PREFERRED or name.endswith(".index.json") for name in files):
+        return True
+    models = [name for name in files if may_be_a_model(name)]
+    if "config.json" in files and len(models) == 1:
+        return True
+    return bool(models) and numbered_shards(models) is not None
+
+
 def _may_hold_weights(name: str) -> bool:
     return name.endswith((*_MODEL_ENDINGS, ".safetensors.index.json", ".bin.index.json"))
 
