@@ -13,6 +13,7 @@ from critaudit import __version__
 from critaudit.cli.audit import audit_command
 from critaudit.cli.demo import demo_command
 from critaudit.cli.render import render_command
+from critaudit.cli.survey import survey_command
 from critaudit.errors import CritauditError
 from critaudit.text import printable
 
@@ -49,6 +50,7 @@ def cli(ctx: click.Context) -> None:
     \b
     critaudit model.pt              audit a file or folder: weights, spectra, edge of chaos
     critaudit timm:resnet18         audit a pretrained model by its hub name
+    critaudit survey zoo/           audit every model in a folder, resumable
     critaudit demo                  audit the small trained network that ships with critaudit
 
     `critaudit SOURCE` is short for `critaudit audit SOURCE`; its options are listed by `critaudit audit --help`.
@@ -61,6 +63,7 @@ def cli(ctx: click.Context) -> None:
 cli.add_command(audit_command)
 cli.add_command(demo_command)
 cli.add_command(render_command)
+cli.add_command(survey_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -59,6 +59,7 @@ class Outcome:
     """
 
     key: str
+    source: str
     kind: Kind
     report: bytes | None
     reason: str | None

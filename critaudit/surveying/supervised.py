@@ -108,7 +108,7 @@ def _outcome(task: Task, limits: Limits, scratch: Path, process: BaseProcess, en
         else:
             kind, reason, peak = note["kind"], note["reason"], note["peak_memory"]
             report = (scratch / "report.json").read_bytes() if kind == "audited" else None
-    return Outcome(task.key, kind, report, reason, seconds, peak)
+    return Outcome(task.key, task.source, kind, report, reason, seconds, peak)
 
 
 def _note(scratch: Path) -> dict[str, Any] | None:
