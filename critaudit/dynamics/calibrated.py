@@ -97,19 +97,26 @@ def _weight_layers(module: nn.Module) -> Iterator[nn.Module]:
             yield layer
 
 
-def _vocabulary(module: nn.Module) -> int | None:
-    """Size of the first layer's table if that is an embedding: the largest of those defined before any other layer.
+def token_table(module: nn.Module) -> nn.Embedding | nn.EmbeddingBag | None:
+    """The table that token ids are looked up in: the largest of those defined before any other layer, None without.
 
     A transformer's first embeddings are words, positions and segments in varying order; words have the largest table.
     """
     from torch import nn
 
-    largest = None
+    largest: nn.Embedding | nn.EmbeddingBag | None = None
     for layer in _weight_layers(module):
         if not isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
             break
-        largest = max(largest or 0, layer.num_embeddings)
+        if largest is None or layer.num_embeddings > largest.num_embeddings:
+            largest = layer
     return largest
+
+
+def _vocabulary(module: nn.Module) -> int | None:
+    """The number of token ids, where the network takes such."""
+    table = token_table(module)
+    return None if table is None else table.num_embeddings
 
 
 def _own_normalisation(

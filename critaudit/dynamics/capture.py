@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critaudit.contents import Runnable
-from critaudit.dynamics.hooks import Trace, first_signal, hook, strength_of, weight_layers
+from critaudit.dynamics.hooks import Trace, first_signal, hook, own_tensors, strength_of, weight_layers
 from critaudit.dynamics.running import CannotRunError, Running, running
 
 _STRENGTH = "‖x‖₂/√n of each weight layer's output, before its nonlinearity"
@@ -126,12 +126,8 @@ def _measure(network: Running) -> Signal:
 def _layers(traces: Mapping[str, Trace], names: Mapping[str, str]) -> tuple[LayerSignal, ...]:
     """The traces as records. A projection inside an attention layer that ran as a module speaks for itself."""
     found = []
-    for path, trace in traces.items():
-        inner = [other.tensors for key, other in traces.items() if key.startswith(f"{path}.")]
-        taken = {tensor for tensors in inner for tensor in tensors}
-        tensors = tuple(tensor for tensor in trace.tensors if tensor not in taken)
-        if not tensors:
-            continue
+    for path, tensors in own_tensors({path: trace.tensors for path, trace in traces.items()}).items():
+        trace = traces[path]
         out = _statistics(trace.outgoing)
         pairs = zip(trace.outgoing, trace.incoming, strict=True)
         ratios = [a / b for a, b in pairs if a is not None and b is not None and math.isfinite(a + b) and b > 0]

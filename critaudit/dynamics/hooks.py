@@ -86,6 +86,20 @@ def tensors_of(path: str, layer: nn.Module) -> tuple[str, ...]:
     return tuple(prefix + name for name in names)
 
 
+def own_tensors(tensors: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """By path, the tensors that speak for the layer at that path: a layer inside that ran as a module has its own.
+
+    Attention names the matrices of its projections; one that is a module of its own is left to that. Layers for which
+    nothing remains are left out.
+    """
+    found = {}
+    for path, names in tensors.items():
+        taken = {name for other, inner in tensors.items() if other.startswith(f"{path}.") for name in inner}
+        if own := tuple(name for name in names if name not in taken):
+            found[path] = own
+    return found
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if present else None
