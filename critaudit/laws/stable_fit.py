@@ -17,6 +17,8 @@ from critaudit.laws.stable_likelihood import (
     Sample,
     Slope,
     alpha_of,
+    gaussian_end,
+    gaussian_likelihood,
     maximise,
     polish,
     profile_bound,
@@ -26,6 +28,7 @@ from critaudit.laws.stable_table import centre, starts
 Array = NDArray[np.float64]
 
 _SMALLEST = 30
+_NEAR_GAUSSIAN = math.log(2 - 1.9)  # a first guess of α beyond 1.9: the Gaussian itself is asked
 _COARSE, _FINE = 40, 256  # merged points per unit of asinh((x − median) / width)
 # 95 % points of twice the log-likelihood ratio, stable (β free) against Gaussian, under the Gaussian. Simulated by
 # `python benchmarks/stable_fit.py --critical --replicates 1500` (seeded) at n = 30, 100, 300, 1e3, 1e4, 1e5, 1e6; α̂ = 2
@@ -106,12 +109,12 @@ class _Peak:
     """The maximum of the likelihood of the standardised entries, and the Gaussian beside it.
 
     `start` is the maximum on the coarse points, `slope` is theirs there; θ, `value` and `gaussian` (mean, variance,
-    log-likelihood) are on the fine ones.
+    log-likelihood) are on the fine ones. Where the Gaussian was seen to be the maximum, there is no slope.
     """
 
     coarse: Sample
     start: Array
-    slope: Slope
+    slope: Slope | None
     theta: Array
     value: float
     gaussian: tuple[float, float, float]
@@ -121,13 +124,18 @@ class _Peak:
         return 2 * (self.value - self.gaussian[2])
 
 
-def _climb(bins: Bins) -> _Peak:
-    """Newton on coarse points, then chord steps on fine ones."""
-    fine = standardised(bins)
+def _climb(bins: Bins, fine: Sample | None = None) -> _Peak:
+    """Newton on coarse points, then chord steps on fine ones; neither where the Gaussian is seen to be the maximum."""
+    fine = standardised(bins) if fine is None else fine
     coarse = _merged(fine.points, fine.weights, _COARSE)
-    start, slope = maximise(coarse, _start(bins))
+    mean, variance, loglik = _gaussian(fine)
+    start = _start(bins)
+    ended = gaussian_end(fine, start) if start[0] < _NEAR_GAUSSIAN else None
+    if ended is not None:
+        return _Peak(coarse, ended, None, ended, loglik, (mean, variance, loglik))
+    start, slope = maximise(coarse, start)
     theta, value = polish(fine, start, slope)
-    return _Peak(coarse, start, slope, theta, value, _gaussian(fine))
+    return _Peak(coarse, start, slope, theta, value, (mean, variance, loglik))
 
 
 def _check(bins: Bins) -> None:
@@ -188,7 +196,7 @@ def _gaussian(sample: Sample) -> tuple[float, float, float]:
     """Mean, variance and log-likelihood of the fitted Gaussian."""
     mean = float(sample.weights @ sample.points) / sample.total
     variance = float(sample.weights @ (sample.points - mean) ** 2) / sample.total
-    return mean, variance, -sample.total / 2 * (math.log(2 * math.pi * variance) + 1)
+    return mean, variance, gaussian_likelihood(sample.total, variance)
 
 
 def _critical(n: int) -> float:
@@ -217,6 +225,7 @@ def _errors(theta: Array, slope: Slope, *, boundary: bool) -> NDArray[np.float64
 
 def _interval(peak: _Peak, *, boundary: bool) -> tuple[float, float]:
     """95 % profile interval of α; its upper end is 2 where the Gaussian is not rejected."""
+    assert peak.slope is not None
     information = float(peak.slope.information[0, 0])
     step = min(1.96 / math.sqrt(information), 1.0) if information > 0 else 1.0
     low = profile_bound(peak.coarse, peak.start, peak.slope, +1, max(step, 1e-6))
@@ -263,6 +272,7 @@ def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
 def _record(bins: Bins, peak: _Peak, *, boundary: bool) -> StableFit:
     """Back to the units of the data, and from the centred location to S0 and S1."""
     alpha, beta, sigma = alpha_of(peak.theta), float(peak.theta[1]), bins.scale * math.exp(peak.theta[3])
+    assert peak.slope is not None
     covariance = _errors(peak.theta, peak.slope, boundary=boundary)
     errors = [_root(float(entry)) for entry in np.diag(covariance)]
     (mu_s0, mu_s0_se), (mu, mu_se) = _locations(bins, peak.theta, covariance)

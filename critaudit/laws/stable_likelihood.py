@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.laws.stable_table import jet
+from critaudit.laws.stable_table import away_from_gaussian, jet
 
 Array = NDArray[np.float64]
 
@@ -21,6 +21,7 @@ LOWEST = np.array([math.log(1e-9), -1.0, -1e6, -25.0])
 HIGHEST = np.array([math.log(1.5), 1.0, 1e6, 60.0])
 _LONGEST_STEP = np.array([1.5, 0.5, 1.0, 0.7])
 _NEAR_GAUSSIAN = -5.0  # η below which the Gaussian itself is asked
+_CLOSE = 0.1  # a signed root from which one more secant step is exact enough: to about 0.003
 CHI_SQUARE_95 = 3.841458820694124
 
 
@@ -75,18 +76,18 @@ def slope(sample: Sample, theta: Array) -> Slope:
     by_alpha, by_beta, by_y = found.gradient
     scores = np.stack([-distance * by_alpha, by_beta, -by_y, -y * by_y - 1])
     weighted = scores * sample.weights
-    second = np.empty((4, 4))
-    second[0, 0] = sample.weights @ (distance * (distance * h["aa"] - by_alpha))
-    second[0, 1] = -distance * (sample.weights @ h["ab"])
-    second[0, 2] = distance * (sample.weights @ h["ay"])
-    second[0, 3] = distance * (sample.weights @ (y * h["ay"]))
-    second[1, 1] = sample.weights @ h["bb"]
-    second[1, 2] = -(sample.weights @ h["by"])
-    second[1, 3] = -(sample.weights @ (y * h["by"]))
-    second[2, 2] = sample.weights @ h["yy"]
-    second[2, 3] = sample.weights @ (y * h["yy"] + by_y)
-    second[3, 3] = sample.weights @ (y * (y * h["yy"] + by_y))
-    information = -(np.triu(second) + np.triu(second, 1).T)
+    # Second derivatives by y times y, and by η, in one product with the weights.
+    bend = y * h["yy"]
+    parts = [h["aa"], by_alpha, h["ab"], h["ay"], y * h["ay"], h["bb"], h["by"], y * h["by"], h["yy"], bend + by_y]
+    aa, a, ab, ay, yay, bb, by, yby, yy, pull = (np.stack(parts) @ sample.weights).tolist()
+    stretch = float(sample.weights @ (y * (bend + by_y)))
+    rows = (
+        (distance * (distance * aa - a), -distance * ab, distance * ay, distance * yay),
+        (-distance * ab, bb, -by, -yby),
+        (distance * ay, -by, yy, pull),
+        (distance * yay, -yby, pull, stretch),
+    )
+    information = -np.array(rows)
     value = float(sample.weights @ found.value - sample.total * theta[3])
     return Slope(value, weighted.sum(axis=1), information, weighted @ scores.T)
 
@@ -131,12 +132,15 @@ def gaussian_end(sample: Sample, theta: Array) -> Array | None:
     mean = float(sample.weights @ sample.points) / sample.total
     variance = float(sample.weights @ (sample.points - mean) ** 2) / sample.total
     end = np.array([LOWEST[0], 0.0, mean, math.log(variance / 2) / 2])
-    for beta in (-1.0, 1.0):
-        end[1] = beta
-        if score(sample, end)[1][0] > 0:
-            return None
-    end[1] = 0.0
-    return end if log_likelihood(sample, end) >= log_likelihood(sample, theta) else None
+    even, odd = away_from_gaussian((sample.points - mean) * math.exp(-end[3]))
+    if float(sample.weights @ even) + abs(float(sample.weights @ odd)) > 0:
+        return None
+    return end if gaussian_likelihood(sample.total, variance) >= log_likelihood(sample, theta) else None
+
+
+def gaussian_likelihood(total: float, variance: float) -> float:
+    """Log-likelihood of `total` entries under the Gaussian that has their own mean and variance."""
+    return -total / 2 * (math.log(2 * math.pi * variance) + 1)
 
 
 def newton_step(here: Slope, free: NDArray[np.bool_], damping: float = 0.0) -> tuple[Array, float]:
@@ -145,15 +149,18 @@ def newton_step(here: Slope, free: NDArray[np.bool_], damping: float = 0.0) -> t
     In the units of the scoring matrix's diagonal, eigenvalues of the information enter by their size, so that saddles
     and wrong curvature far from the maximum are climbed out of.
     """
-    step = np.zeros(4)
-    if not free.any():
+    step = np.zeros(free.size)
+    places = np.flatnonzero(free)
+    if not places.size:
         return step, 0.0
-    units = 1 / np.sqrt(np.maximum(np.diag(here.scoring)[free], 1e-30))
-    scaled = here.information[np.ix_(free, free)] * units[:, None] * units[None, :]
-    eigenvalues, vectors = np.linalg.eigh(np.nan_to_num(scaled))
-    along = vectors.T @ (units * here.gradient[free])
+    units = 1 / np.sqrt(np.maximum(here.scoring.diagonal()[places], 1e-30))
+    scaled = here.information[places[:, None], places] * (units[:, None] * units)
+    if not np.isfinite(scaled).all():
+        scaled = np.nan_to_num(scaled)
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    along = vectors.T @ (units * here.gradient[places])
     sizes = np.maximum(np.abs(eigenvalues), 1e-4) + damping
-    step[free] = units * (vectors @ (along / sizes))
+    step[places] = units * (vectors @ (along / sizes))
     return step, float(np.sum(along**2 / sizes)) / 2
 
 
@@ -224,8 +231,6 @@ def profile_bound(sample: Sample, best: Array, peak: Slope, direction: int, firs
         # The last step is not taken; what it promises is added.
         gain = newton_step(there, _free(trial, there.gradient, fixed_alpha=True))[1]
         root = math.sqrt(max(2 * (peak.value - there.value - (gain if gain < 0.05 else 0.0)), 0.0))
-        if abs(root - target) < 0.01:
-            return eta
         if root < target:
             if eta == end:
                 return end
@@ -236,10 +241,13 @@ def profile_bound(sample: Sample, best: Array, peak: Slope, direction: int, firs
             # Not bracketed yet: extrapolate, at least half and at most three times as far again.
             reach = abs(inside - float(best[0]))
             growth = target / max(root, 1e-6) - 1
+            if root > target - _CLOSE:
+                return float(np.clip(inside + direction * reach * growth, LOWEST[0], HIGHEST[0]))
             eta = inside + direction * reach * min(max(1.05 * growth, 0.02), 3.0)
         else:
-            share = (target - root_inside) / (root_outside - root_inside)
-            eta = inside + min(max(share, 0.05), 0.95) * (outside - inside)
-        if abs(outside - inside) < 1e-9 * max(1.0, abs(inside)):
+            # Near the Gaussian the fall is linear in 2 − α, so the root is in √(2 − α).
+            share = min(max((target - root_inside) / (root_outside - root_inside), 0.05), 0.95)
+            eta = 2 * math.log((1 - share) * math.exp(inside / 2) + share * math.exp(outside / 2))
+        if abs(root - target) < _CLOSE or abs(outside - inside) < 1e-9 * max(1.0, abs(inside)):
             break
     return eta

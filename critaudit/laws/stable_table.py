@@ -47,7 +47,7 @@ _QUINTIC = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """Coefficients for low ≤ α ≤ high, shape (order in α, order in β, KNOTS)."""
+    """Coefficients for low ≤ α ≤ high, shape (order in α, KNOTS, order in β)."""
 
     low: float
     high: float
@@ -100,7 +100,7 @@ def _load() -> tuple[tuple[Tile, ...], Starts]:
         for index, (low, high) in enumerate(stored["ranges"]):
             coefficients = stored[f"coefficients_{index}"].astype(np.float64)
             coefficients[: LEADING[0], : LEADING[1]] += stored[f"corrections_{index}"]
-            tiles.append(Tile(float(low), float(high), coefficients))
+            tiles.append(Tile(float(low), float(high), np.ascontiguousarray(coefficients.transpose(0, 2, 1))))
         return tuple(tiles), Starts(*stored["starts"])
 
 
@@ -121,56 +121,82 @@ def jet(y: Array, alpha: float, beta: float, order: int = 0) -> Jet:
     larger in the light tail of |β| → 1, where f is floored at 1e-6 of its envelope.
     Oracle: critaudit.laws.stable_density; derivatives: finite differences.
     """
-    pieces = _pieces(alpha, beta, order)
     u = np.arcsinh(y / WIDTH) / STEP
     limit = KNOTS - 4.0
     np.clip(u, -limit, limit - 1e-9, out=u)
-    u += KNOTS - 1
+    # Only the knots that the points reach: a tenth of them where tails are light.
+    reached = min(KNOTS, int(max(u.max(initial=0.0), -u.min(initial=0.0))) + 6)
+    pieces = _pieces(alpha, beta, order, reached)
+    u += reached - 1
     index = u.astype(np.intp)
     u -= index
     return _assemble(y, alpha, np.take(pieces, index, axis=2), u, order)
 
 
-def _pieces(alpha: float, beta: float, order: int) -> Array:
-    """Polynomial coefficients per interval, shape (6 powers, derivatives, intervals)."""
+def away_from_gaussian(y: Array) -> tuple[Array, Array]:
+    """d ln f/d(2 − α) at α = 2 and β = 0, and its derivative by β, in which it is linear, at the points `y`.
+
+    Grows as e^{y²/4}; infinite where that is beyond float64.
+    """
+    limit = KNOTS - 4.0
+    u = np.clip(np.arcsinh(y / WIDTH) / STEP, -limit, limit - 1e-9) + (KNOTS - 1)
+    index = u.astype(np.intp)
+    values = _horner(np.take(_gaussian_pieces(), index, axis=2), u - index)
+    with np.errstate(over="ignore"):
+        weight = math.sqrt(4 * math.pi) * np.exp(np.square(y) / 4 - 1.5 * np.log1p(np.square(y)))
+        return weight * values[0], weight * values[2]
+
+
+@lru_cache(maxsize=1)
+def _gaussian_pieces() -> Array:
+    return _pieces(2.0, 0.0, 1, KNOTS)
+
+
+def _pieces(alpha: float, beta: float, order: int, knots: int) -> Array:
+    """Polynomial coefficients per interval between ±`knots`, shape (6 powers, derivatives, intervals)."""
     # The last tile that starts at or below α; its lower end has a margin against the ends of the Chebyshev interval.
     tile = next(
         (tile for tile in reversed(tiles()) if alpha >= tile.low + (0.02 if tile.low > 0.5 else 0.0)), tiles()[0]
     )
     scale = 2 / (tile.high - tile.low)
-    count_alpha, count_beta, knots = tile.coefficients.shape
+    count_alpha, _, count_beta = tile.coefficients.shape
     in_alpha = _chebyshev((alpha - tile.low) * scale - 1, count_alpha, order, scale)
     in_beta = _chebyshev(beta, count_beta, order, 1.0)
-    contracted = (in_alpha @ tile.coefficients.reshape(count_alpha, -1)).reshape(order + 1, count_beta, knots)
-    # Knots from −KNOTS−1 to KNOTS+2 (ends repeated): interval k is reached by the splines centred at k−2 … k+3.
+    flat = tile.coefficients.reshape(count_alpha, -1)[:, : knots * count_beta]
+    contracted = (in_alpha @ flat).reshape(order + 1, knots, count_beta)
+    even = contracted[:, :, 0::2] @ in_beta[:, 0::2].T
+    odd = contracted[:, :, 1::2] @ in_beta[:, 1::2].T
+    above, below = even + odd, even - odd
+    # Knots from −knots−1 to knots+2 (ends repeated): interval k is reached by the splines centred at k−2 … k+3.
     padded = np.empty((len(_MIXED[order]), 2 * knots + 4))
     for row, (by_alpha, by_beta) in zip(padded, _MIXED[order], strict=True):
-        weights = in_beta[by_beta]
-        even = weights[0::2] @ contracted[by_alpha, 0::2]
-        odd = weights[1::2] @ contracted[by_alpha, 1::2]
-        row[knots + 1 : -3] = even + odd
-        row[2 : knots + 1] = (even - odd)[:0:-1]
+        row[knots + 1 : -3] = above[by_alpha, :, by_beta]
+        row[2 : knots + 1] = below[by_alpha, :0:-1, by_beta]
         row[:2], row[-3:] = row[2], row[-4]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, padded.shape[1] - 5, axis=1)
-    reached = np.ascontiguousarray(windows.transpose(1, 0, 2)).reshape(6, -1)
-    pieces: Array = (_QUINTIC @ reached).reshape(6, len(padded), -1)
+    reached = np.empty((6, len(padded), padded.shape[1] - 5))
+    for shift in range(6):
+        reached[shift] = padded[:, shift : shift + reached.shape[2]]
+    pieces: Array = (_QUINTIC @ reached.reshape(6, -1)).reshape(reached.shape)
     return pieces
 
 
 def _chebyshev(x: float, count: int, order: int, scale: float) -> Array:
     """T_k and its derivatives up to `order`, shape (order + 1, count); `scale` is dx by the variable."""
-    table = np.zeros((order + 1, count))
-    table[0, 0] = 1.0
-    table[0, 1] = x
-    if order >= 1:
-        table[1, 1] = 1.0
-    for k in range(2, count):
-        table[0, k] = 2 * x * table[0, k - 1] - table[0, k - 2]
-        for level in range(1, order + 1):
-            table[level, k] = 2 * x * table[level, k - 1] + 2 * level * table[level - 1, k - 1] - table[level, k - 2]
+    angle = math.acos(min(1.0, max(-1.0, x)))
+    table = np.empty((order + 1, count))
+    np.cos(angle * np.arange(count), out=table[0])
     for level in range(1, order + 1):
-        table[level] *= scale**level
+        table[level] = scale * (_derivative(count) @ table[level - 1])
     return table
+
+
+@lru_cache(maxsize=8)
+def _derivative(count: int) -> Array:
+    """T_k′ = Σ_j D_kj T_j: 2k for all smaller j of the other parity, and k for j = 0."""
+    k, j = np.indices((count, count))
+    matrix: Array = np.where((j < k) & ((k - j) % 2 == 1), 2.0 * k, 0.0)
+    matrix[:, 0] /= 2.0
+    return matrix
 
 
 def _assemble(y: Array, alpha: float, pieces: Array, t: Array, order: int) -> Jet:
