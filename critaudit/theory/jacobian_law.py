@@ -139,18 +139,23 @@ class JacobianLaw:
         """P(|λ| ≥ 1): the share of eigenvalues that expand."""
         return float(self.survival(1.0))
 
-    def log_average(self, power: int = 1, *, r0: float = 0.01) -> float:
+    def log_average(self, power: int = 1, *, r0: float | None = 0.01) -> float:
         """E f₁(max(|λ|, r₀)) with f₁(r) = sgn(ln r)|ln r|^power: J_f1 of Qu22 (Eq. 10) with a cut at r₀ > 0.
 
-        Without the cut it diverges for α < 2 and power ≥ 2; for power = 1 that limit is `mean_log`. It moves with r₀:
-        show r₀ with every value. Raises CritauditError for a power that is not in 1 … 20 or r₀ outside [1e-100, 1e100].
+        Without the cut it diverges for α < 2 and power ≥ 2; for power = 1 that limit is `mean_log`, which r₀ = None
+        gives. It moves with r₀: show r₀ with every value. Raises CritauditError for a power that is not in 1 … 20, r₀
+        outside [1e-100, 1e100], and None with a higher power.
         """
         check_average(power, r0)
+        if r0 is None:
+            return self.mean_log
         return clipped_log_average(self._spectrum, math.log(self.g), power, r0)
 
     def power_average(self, power: float = 2.0) -> float:
-        """E f₂(|λ|) with f₂(r) = r^power: growth over `power` layers that act alike. Finite at every α.
+        """E f₂(|λ|) with f₂(r) = r^power: growth over `power` layers that act alike. Finite at every α, needs no cut.
 
+        A second average beside f₁, which weighs what expands where f₁ weighs what dies. That Qu22 means the same
+        function by its f₂ is not certain: this choice is critaudit's. At α = 2 and power 2, a linear layer has g²/2.
         Raises CritauditError for a power that is not above 0 and at most 20.
         """
         if not 0.0 < power <= 20.0:  # NaN fails as well
@@ -184,10 +189,14 @@ def clipped_log_average(spectrum: ParametricSpectrum, log_g: float, power: int, 
     return at_cut + sum(spectrum.integral(integrand, low, high) for low, high in zip(starts, stops, strict=True))
 
 
-def check_average(power: int, r0: float) -> None:
+def check_average(power: int, r0: float | None) -> None:
     """Raise CritauditError where f₁ with this power and cut has no average."""
     if power not in range(1, 21):
         raise CritauditError(f"power = {power} was given, but the logarithm's power is a whole number from 1 to 20")
+    if r0 is None:
+        if power > 1:
+            raise CritauditError(f"without a cut the average of |ln r|^{power} diverges; give r0, such as 0.01")
+        return
     if not _SMALLEST_R0 <= r0 <= 1.0 / _SMALLEST_R0:  # NaN fails as well
         raise CritauditError(f"r0 = {r0} was given, but the cut is a radius from 1e-100 to 1e100, 0.01 by default")
 

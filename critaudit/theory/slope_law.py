@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.optimize import brentq
 
 from critaudit.theory.activations import Activation, named_activation
 from critaudit.theory.quadrature import Array
@@ -18,6 +19,8 @@ _LOG_PANEL = 0.6
 # From |h| = 1 a slope such as e^{−2|h|} changes on the scale of one until it is below the smallest double.
 _UNIT_PANELS_TO = 12.0
 _TINIEST = 1e-290
+# Slopes are searched for zeros up to here; panels beside a zero shrink by four this often, to a step of 1e-5.
+_ZEROS_TO, _GRADES = 40.0, 8
 # Nodes per panel where slopes turn, and beyond; half of them give 1e-5 instead of 1e-8.
 _FINE, _BEYOND = 8, 3
 
@@ -80,7 +83,7 @@ def _point_mass(alpha: float, activation: Activation) -> SlopeLaw:
 def _rule(end: float, resolve: float, activation: Activation, nodes: int) -> tuple[Array, Array]:
     """Gauss–Legendre nodes h > 0 and weights: panels in ln h up to 1, in h up to `resolve`, in ln h up to e^end."""
     top = math.exp(min(end, 300.0))
-    kinks = np.log([abs(kink) for kink in activation.kinks if _NEAR < abs(kink) < top])
+    kinks = np.log([turn for turn in (*map(abs, activation.kinks), *_around_zeros(activation)) if _NEAR < turn < top])
     parts = []
     far = max(resolve, _UNIT_PANELS_TO)
     turns = [(_NEAR, 1.0, True, nodes), (1.0, _UNIT_PANELS_TO, False, nodes)]
@@ -98,6 +101,29 @@ def _rule(end: float, resolve: float, activation: Activation, nodes: int) -> tup
     if not parts:
         return np.zeros(0), np.zeros(0)
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+@lru_cache(maxsize=64)
+def _around_zeros(activation: Activation) -> tuple[float, ...]:
+    """|h| where φ′ passes zero, as in GELU, and places ever nearer to it on both sides: ends of panels.
+
+    ln|φ′| is singular there, and probabilities P(|λ| ≥ r) follow it on a scale that shrinks with r.
+    """
+    grid = np.concatenate([np.geomspace(_NEAR, 1.0, 200), np.linspace(1.0, _ZEROS_TO, 800)[1:]])
+    places: set[float] = set()
+    for side in (-1.0, 1.0):
+
+        def slope(h: float, side: float = side) -> float:
+            return float(activation.derivative(np.array([side * h]))[0])
+
+        values = activation.derivative(side * grid)
+        # The derivative of a Python function is a difference with noise of 1e-13.
+        noise = 1e-18 * float(np.square(values).max())
+        for place in np.flatnonzero(values[:-1] * values[1:] < -noise):
+            zero = float(brentq(slope, grid[place], grid[place + 1], xtol=1e-12))
+            steps = 0.5 * min(zero, 1.0) * 4.0 ** -np.arange(_GRADES)
+            places |= {zero, *(zero + steps).tolist(), *(zero - steps).tolist()}
+    return tuple(sorted(places))
 
 
 def _composite(ends: Array, count: int) -> tuple[Array, Array]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.integrate
+import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critaudit.errors import CritauditError
 from critaudit.theory import gaussian
+from critaudit.theory.activations import as_activation
 from critaudit.theory.levy import JacobianLaw, fixed_point, log_determinant_constant
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "jacobian_law.json").read_text())["rows"]
@@ -99,6 +103,34 @@ def test_given_the_law_when_averaged_over_quantiles_then_all_averages_agree(alph
         assert law.log_average(power, r0=r0) == pytest.approx(direct, rel=2e-3, abs=1e-4)
     assert law.power_average(2.0) == pytest.approx(np.mean(radii**2), rel=1e-3)
     assert law.mean_log == pytest.approx(np.mean(np.log(radii)), rel=0.02)
+
+
+@pytest.mark.parametrize("g", [1.0, 3.0])
+def test_given_slopes_that_pass_zero_when_averaged_then_the_singular_logarithm_is_resolved(g: float) -> None:
+    # φ(x) = x·e^{−x²/2} turns at ±1, where P(|λ| ≥ r) is sharp in h.
+    def turning(x: np.ndarray) -> np.ndarray:
+        return x * np.exp(-0.5 * x * x)
+
+    law = JacobianLaw(1.7, g, activation=turning)
+    # 128 nodes per panel and no special panels gave these.
+    assert law.log_average(1) == pytest.approx({1.0: -0.625643, 3.0: -0.582054}[g], abs=2e-6)
+
+
+def test_given_gelu_when_its_slope_is_averaged_then_adaptive_quadrature_agrees() -> None:
+    law = JacobianLaw(2.0, 0.8, bias=0.3, activation="gelu")
+    phi, deviation = as_activation("gelu"), math.sqrt(law.fixed_point.q)
+
+    def integrand(z: float) -> float:
+        slope = abs(phi.derivative(np.array([deviation * z]))[0])
+        return math.log(slope) * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+    zero = scipy.optimize.brentq(lambda h: phi.derivative(np.array([h]))[0], -1.0, -0.5) / deviation
+    points = [-12.0, zero, 0.0, 12.0]
+    expected = sum(
+        scipy.integrate.quad(integrand, low, high, limit=400, epsabs=1e-10)[0]
+        for low, high in itertools.pairwise(points)
+    )
+    assert law.mean_log == pytest.approx(math.log(0.8) + expected + log_determinant_constant(2.0), abs=1e-6)
 
 
 def test_given_a_cut_that_vanishes_when_averaged_then_the_closed_form_is_reached() -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from critaudit.errors import CritauditError
 from critaudit.theory import gaussian
-from critaudit.theory.levy import JacobianLaw, ordered_line, phase, phase_diagram
+from critaudit.theory.levy import (
+    JacobianAverage,
+    JacobianLaw,
+    ordered_line,
+    phase,
+    phase_diagram,
+    phase_diagrams,
+)
 from critaudit.theory.ordered_line_table import ORDERED_LINE
 
 # Qu22 by PHYSICS: the figure's line and the text's.
@@ -98,6 +106,57 @@ def test_given_the_cut_when_it_moves_then_so_does_the_upper_edge_and_never_the_l
     assert wide.ordered_line[0] == narrow.ordered_line[0]
 
 
+@pytest.mark.parametrize("alpha", [0.8, 1.0, 1.3, 1.9, 2.0])
+def test_given_several_averages_when_drawn_at_once_then_each_is_the_diagram_drawn_alone(alpha: float) -> None:
+    gs = np.array([0.3, 0.7, 1.1, 2.5])
+    averages = [JacobianAverage(1, None), JacobianAverage(1, 0.01), JacobianAverage(4, 0.01), JacobianAverage(2, 0.2)]
+
+    together = phase_diagrams([alpha], gs, averages)
+
+    for average, diagram in zip(averages, together, strict=True):
+        alone = phase_diagram([alpha], gs, power=average.power, r0=average.r0)
+        assert (diagram.power, diagram.r0) == (average.power, average.r0)
+        np.testing.assert_array_equal(diagram.phases, alone.phases)
+        np.testing.assert_allclose(diagram.averages, alone.averages, rtol=2e-4)
+        np.testing.assert_allclose(diagram.chaotic_line, alone.chaotic_line, rtol=1e-4)
+
+
+def test_given_no_cut_when_drawn_then_the_average_is_the_closed_form_and_alpha_one_has_no_regime() -> None:
+    diagram = phase_diagram([1.0, 1.4, 2.0], [0.5, 1.0, 2.0], r0=None)
+
+    laws = [JacobianLaw(1.4, g).mean_log for g in (0.5, 1.0, 2.0)]
+    np.testing.assert_allclose(diagram.averages[1], laws, rtol=2e-4)
+    assert np.all(diagram.averages[0] == -math.inf)
+    assert diagram.chaotic_line[0] == diagram.ordered_line[0]
+    line = diagram.chaotic_line[1]
+    assert 1.0 < line < 2.0
+    assert JacobianLaw(1.4, line).mean_log == pytest.approx(diagram.ordered_averages[1], abs=1e-3)
+    # The limit of ever smaller cuts, from above.
+    cuts = [phase_diagram([1.4], [1.0], r0=r0).chaotic_line[0] for r0 in (1e-2, 1e-6, 1e-20)]
+    assert cuts[0] > cuts[1] > cuts[2] > line
+
+
+def bump(x: np.ndarray) -> np.ndarray:
+    return np.tanh(x) + 6.0 * np.exp(-np.square(x - 4.0))
+
+
+def overshoot(x: np.ndarray) -> np.ndarray:
+    return np.tanh(x) * (1.0 + np.exp(-x * x))
+
+
+@pytest.mark.parametrize(
+    ("activation", "alpha"),
+    [("erf", 1.3), ("sigmoid", 1.7), ("softsign", 1.1), (overshoot, 1.7), (bump, 1.9)],
+)
+def test_given_other_activations_when_drawn_then_averages_are_those_of_the_law(activation: Any, alpha: float) -> None:
+    # Slopes above one (erf), slopes that pass zero (overshoot), several fixed points at one g (bump).
+    gs = np.linspace(0.3, 1.3, 8)
+    diagram = phase_diagram([alpha], gs, activation=activation)
+    for place in (0, 7):
+        law = JacobianLaw(alpha, gs[place], activation=activation)
+        assert diagram.averages[0, place] == pytest.approx(law.log_average(1), abs=3e-4)
+
+
 def test_given_single_points_when_asked_then_their_phase_has_a_name() -> None:
     assert phase(1.2, 0.3) == "ordered"
     assert phase(1.2, 1.0) == "extended critical"
@@ -111,3 +170,12 @@ def test_given_single_points_when_asked_then_their_phase_has_a_name() -> None:
 def test_given_a_grid_that_is_none_when_drawn_then_an_error_says_so(alphas: list[float], gs: list[float]) -> None:
     with pytest.raises(CritauditError):
         phase_diagram(alphas, gs)
+
+
+def test_given_averages_that_do_not_exist_when_drawn_then_an_error_says_so() -> None:
+    with pytest.raises(CritauditError, match="diverges"):
+        phase_diagram([1.5], [1.0], power=2, r0=None)
+    with pytest.raises(CritauditError, match="at least one"):
+        phase_diagrams([1.5], [1.0], [])
+    assert JacobianAverage().name == "f₁ with L = 1, r₀ = 0.01"
+    assert JacobianAverage(1, None).name == "f₁ with L = 1, no cut"
