@@ -186,7 +186,7 @@ def _stable_draws(alpha: float, groups: int, rows: int, columns: int, repeats: i
     rng = np.random.default_rng([seed, groups, small, large, round(1e6 * alpha)])
     draws = []
     for _ in range(repeats):
-        matrix = _quick_stable(alpha, (groups, small, large), rng)
+        matrix = quick_stable(alpha, (groups, small, large), rng)
         matrix *= np.float32(1.0 / np.abs(matrix).max())
         values = leading_accurate(matrix, 1.0).values
         values.flags.writeable = False
@@ -194,7 +194,7 @@ def _stable_draws(alpha: float, groups: int, rows: int, columns: int, repeats: i
     return tuple(draws)
 
 
-def _quick_stable(alpha: float, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+def quick_stable(alpha: float, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """Symmetric stable numbers in float32 (Chambers, Mallows & Stuck 1976), whose elementary functions are fast."""
     angle = np.float32(math.pi) * (rng.random(shape, dtype=np.float32) - np.float32(0.5 - 2.0**-25))
     waiting = np.maximum(rng.standard_exponential(shape, dtype=np.float32), np.float32(1e-30))
