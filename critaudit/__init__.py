@@ -8,6 +8,8 @@ typing.py.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from critaudit.auditing import audit as audit
+    from critaudit.comparing import Comparison as Comparison
+    from critaudit.comparing import compare as compare
     from critaudit.errors import CritauditError as CritauditError
     from critaudit.report import Report as Report
     from critaudit.sources import load as load
@@ -18,10 +20,12 @@ _HOMES = {
     "audit": "critaudit.auditing",
     "load": "critaudit.sources",
     "survey": "critaudit.surveying",
+    "compare": "critaudit.comparing",
+    "Comparison": "critaudit.comparing",
     "Report": "critaudit.report",
     "CritauditError": "critaudit.errors",
 }
-__all__ = ["CritauditError", "Report", "__version__", "audit", "load", "survey"]
+__all__ = ["Comparison", "CritauditError", "Report", "__version__", "audit", "compare", "load", "survey"]
 
 
 def __getattr__(name: str) -> object:

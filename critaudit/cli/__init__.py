@@ -11,6 +11,7 @@ import click
 
 from critaudit import __version__
 from critaudit.cli.audit import audit_command
+from critaudit.cli.compare import compare_command
 from critaudit.cli.demo import demo_command
 from critaudit.cli.render import render_command
 from critaudit.cli.survey import survey_command
@@ -50,6 +51,7 @@ def cli(ctx: click.Context) -> None:
     \b
     critaudit model.pt              audit a file or folder: weights, spectra, edge of chaos
     critaudit timm:resnet18         audit a pretrained model by its hub name
+    critaudit compare a.pt b.pt     what changed: fine-tunes, checkpoints, quantised copies
     critaudit survey zoo/           audit every model in a folder, resumable
     critaudit demo                  audit the small trained network that ships with critaudit
 
@@ -61,6 +63,7 @@ def cli(ctx: click.Context) -> None:
 
 
 cli.add_command(audit_command)
+cli.add_command(compare_command)
 cli.add_command(demo_command)
 cli.add_command(render_command)
 cli.add_command(survey_command)

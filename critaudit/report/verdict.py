@@ -29,13 +29,17 @@ _AIMS = {
 def sentences(report: Report) -> tuple[str, ...]:
     """A few short sentences that stand at the top of every view of the report.
 
-    Those of a report without a model are its kind and the sentences that its maker left in `<analyzer>.summary`.
+    Those of a report without a model are its kind and the sentences that its maker left in `<analyzer>.summary`; those
+    of a comparison are such sentences, too.
     """
-    said = (
-        (_what(report), _looked_at(report), _worst(report), _unmeasured(report), _broken(report))
-        if report.has_model
-        else (_kind(report), *_summaries(report), _worst(report), _undetermined(report), _broken(report))
-    )
+    summaries = _summaries(report)
+    said: tuple[str, ...]
+    if not report.has_model:
+        said = (_kind(report), *summaries, _worst(report), _undetermined(report), _broken(report))
+    elif summaries:
+        said = (*summaries, _worst(report), _broken(report))
+    else:
+        said = (_what(report), _looked_at(report), _worst(report), _unmeasured(report), _broken(report))
     return tuple(sentence for sentence in said if sentence)
 
 

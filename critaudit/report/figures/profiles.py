@@ -105,6 +105,29 @@ def strength_by_depth(report: Report) -> Spec:
     )
 
 
+def change_by_depth(report: Report) -> Spec:
+    """How far every layer moved from A to B, relative to its norm in A."""
+    identifiers = ("change.relative",)
+    measured = points(report, *identifiers)
+    drawn = [point for point in measured if point.number() > 0]
+    same = len(measured) - len(drawn)
+    most = max(measured, key=Point.number)
+    note = f" {wording.plural(same, 'layer')} did not change and cannot be drawn on this axis." if same else ""
+    return figure(
+        scatter(drawn, identifiers, _place, Point.number),
+        title="No layer changed"
+        if not drawn
+        else f"Layer {most.place} changed most, by {wording.number(most.number())} times its norm",
+        caption="‖B − A‖/‖A‖ of every layer that both models have, Frobenius norms. About 1.4 is the distance of two "
+        "unrelated matrices of one norm. A large change need not change what the network computes, nor a small one "
+        "leave it as it was.",
+        n=len(drawn),
+        left_out=left_out(report, *identifiers) + note,
+        xaxis=axes.depth(measured),
+        yaxis=axes.axis("relative change (no unit)", **axes.logarithmic([point.number() for point in drawn] or [1.0])),
+    )
+
+
 def _heavy_verdicts(report: Report) -> str:
     """How many layers are judged heavy-tailed, where that was summed up: it need not be those with α below 2."""
     summed = [report.model.get(f"entries.layers_{name}") for name in _HEAVY]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from critaudit.report.measures import (
     avalanche,
+    change,
     edge,
     entries,
     jacobian,
@@ -28,6 +29,7 @@ _TABLES = {
     "manifold": manifold.MEASURES,
     "avalanche": avalanche.MEASURES,
     "phase": phase.MEASURES,
+    "change": change.MEASURES,
 }
 _MEASURES = {identifier: measure for table in _TABLES.values() for identifier, measure in table.items()}
 
@@ -43,6 +45,12 @@ _KEY = (
     "jacobian.mean_log",
     "multifractal.d2_left",
     "signal.strength",
+    "change.relative",
+    "change.step_stable_rank",
+    "change.entries.alpha",
+    "change.entries.g_forward",
+    "change.spectrum.norm",
+    "change.edge.chi1",
 )
 _ANALYZERS = tuple(_TABLES)
 
@@ -50,6 +58,9 @@ _ANALYZERS = tuple(_TABLES)
 def describe(identifier: str) -> Measure:
     """The measure behind an ID; its own last part, spelled out, where it is unknown."""
     known = _MEASURES.get(identifier)
+    changed = _MEASURES.get(identifier.removeprefix("change.")) if identifier.startswith("change.") else None
+    if known is None and changed is not None:
+        return Measure(f"change of {changed.label}", None if changed.symbol is None else f"Δ {changed.symbol}")
     return known or Measure(identifier.partition(".")[2].replace("_", " ") or identifier)
 
 

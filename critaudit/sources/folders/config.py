@@ -29,13 +29,17 @@ _ACTIVATIONS = {
 
 
 def read_config(folder: Path) -> tuple[dict[str, object], LeftOut | None]:
-    """The configuration's plain values (with "activation" where one is named); a note where it cannot be read."""
-    if not (folder / "config.json").exists():
+    """The configuration's plain values (with "activation" where one is named); a note where it cannot be read.
+
+    An adapter's folder has an adapter_config.json instead (the scale of LoRA: lora_alpha, r).
+    """
+    name = next((name for name in ("config.json", "adapter_config.json") if (folder / name).exists()), None)
+    if name is None:
         return {}, None
     try:
-        config = read_json_object(open_beside(folder, "config.json"), limit=MAX_CONFIG_BYTES)
+        config = read_json_object(open_beside(folder, name), limit=MAX_CONFIG_BYTES)
     except SourceError as error:
-        return {}, LeftOut("config.json", (), "file", str(error))
+        return {}, LeftOut(name, (), "file", str(error))
     metadata: dict[str, object] = {}
     for key, value in list(config.items())[:_MAX_ITEMS]:
         if isinstance(value, str):

@@ -1,0 +1,118 @@
+"""Comparisons of whole models: fine-tunes, LoRA, quantised copies, checkpoints, reports."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import critaudit
+from critaudit.comparing import compare
+from critaudit.errors import SourceError
+
+
+def net(seed: int, widths: tuple[int, ...] = (24, 32, 10)) -> nn.Sequential:
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for a, b in itertools.pairwise(widths):
+        layers += [nn.Linear(a, b), nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
+
+
+def test_a_model_compared_with_itself_did_not_change():
+    model = net(0)
+    found = compare(model, model)
+    assert found.report.model["change.layers_unchanged"].value == 2
+    assert "identical" in " ".join(found.report.model["change.summary"].value)
+    assert (found.differences["difference"] == 0).all()
+    assert not found.report.findings
+
+
+def test_a_fine_tune_shows_the_layer_that_moved_and_by_how_much():
+    a, b = net(0), net(0)
+    with torch.no_grad():
+        b[2].weight += 0.1 * torch.randn_like(b[2].weight)
+    found = compare(a, b)
+    relative = {layer.name: layer.measurements["change.relative"].value for layer in found.report.layer_records}
+    expected = float((b[2].weight - a[2].weight).detach().norm() / a[2].weight.detach().norm())
+    assert relative["0.weight"] == 0.0
+    assert relative["2.weight"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_scaled_layer_crosses_the_edge_of_chaos():
+    a, b = net(0, (64, 64, 64, 10)), net(0, (64, 64, 64, 10))
+    with torch.no_grad():
+        b[2].weight *= 4
+    findings = [finding for finding in compare(a, b).report.findings if finding.rule == "change.edge"]
+    assert [finding.layer for finding in findings] == ["2.weight"]
+    assert "chaotic" in findings[0].text
+
+
+def test_another_head_is_reshaped_and_the_body_compared():
+    found = compare(net(0), net(0, (24, 32, 7)))
+    assert found.reshaped == ("2.weight",)
+    assert [pair.a.name for pair in found.pairs] == ["0.weight"]
+    assert any(finding.rule == "change.layers" for finding in found.report.findings)
+
+
+def test_models_without_a_common_layer_are_refused_in_one_line():
+    with pytest.raises(SourceError, match="no layer of one name and shape"):
+        compare(net(0, (5, 6)), net(0, (7, 8)))
+
+
+def test_lora_factors_are_merged_with_their_scale(tmp_path: Path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir()
+    adapter.mkdir()
+    rng = np.random.default_rng(0)
+    weight = torch.tensor(rng.standard_normal((16, 12)), dtype=torch.float32)
+    other = torch.tensor(rng.standard_normal((12, 16)), dtype=torch.float32)
+    down = torch.tensor(rng.standard_normal((2, 12)), dtype=torch.float32)
+    up = torch.tensor(rng.standard_normal((16, 2)), dtype=torch.float32)
+    save_file({"layer.q_proj.weight": weight, "layer.o_proj.weight": other}, base / "model.safetensors")
+    names = ("base_model.model.layer.q_proj.lora_A.weight", "base_model.model.layer.q_proj.lora_B.weight")
+    save_file(dict(zip(names, (down, up), strict=True)), adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 8}))
+    found = compare(base, adapter)
+    layers = {layer.name: layer.measurements for layer in found.report.layer_records}
+    step = 4.0 * (up @ down)
+    q = layers["layer.q_proj.weight"]
+    assert q["change.relative"].value == pytest.approx(float(step.norm() / weight.norm()), rel=1e-5)
+    assert q["change.step_stable_rank"].value <= 2.0 + 1e-5
+    assert layers["layer.o_proj.weight"]["change.relative"].value == 0.0
+    assert "s = 4" in " ".join(found.report.model["change.summary"].value)
+
+
+def test_a_half_precision_copy_is_close_and_says_so(tmp_path: Path):
+    model = net(3)
+    torch.save(model.state_dict(), tmp_path / "full.pt")
+    torch.save({name: value.half() for name, value in model.state_dict().items()}, tmp_path / "half.pt")
+    found = compare(tmp_path / "full.pt", tmp_path / "half.pt")
+    for layer in found.report.layer_records:
+        assert 0 < layer.measurements["change.relative"].value < 2**-11
+        assert layer.measurements["change.cosine"].value == pytest.approx(1.0, abs=1e-6)
+
+
+def test_two_reports_are_compared_without_their_models(tmp_path: Path):
+    a = critaudit.audit(net(0), only=["entries", "edge"]).to_json(tmp_path / "a.json")
+    b = critaudit.audit(net(1), only=["entries", "edge"])
+    found = compare(a, b)
+    layer = found.report.layer_records[0]
+    assert layer.measurements["change.relative"].status == "not_applicable"
+    assert layer.measurements["change.entries.std"].status == "measured"
+
+
+def test_a_comparison_is_a_report_that_reads_back_and_renders(tmp_path: Path):
+    found = critaudit.compare(net(0), net(1))
+    path = found.to_json(tmp_path / "c.json")
+    again = critaudit.Report.load(path)
+    assert again.to_dict() == found.report.to_dict()
+    page = found.to_html(tmp_path / "c.html").read_text()
+    assert "have 2 layers in common" in page
+    assert "change_by_depth" in found.report.figures
