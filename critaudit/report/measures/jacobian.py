@@ -4,4 +4,56 @@ from __future__ import annotations
 
 from critaudit.report.measures.measure import Measure
 
-MEASURES: dict[str, Measure] = {}
+# Single dense layers: J = diag φ′(h)·W.
+_DENSE = {
+    "jacobian.mean_log": Measure(
+        "mean log of the Jacobian's eigenvalues",
+        "⟨ln|λ|⟩",
+        "Below 0 a small change shrinks on average over the directions of this layer, above 0 it grows.",
+    ),
+    "jacobian.mean_log_shuffled": Measure(
+        "mean log, entries shuffled", None, "Of the same entries in random places, with the same slopes."
+    ),
+    "jacobian.mean_log_iid": Measure(
+        "mean log, independent weights", None, "For independent weights of the fitted law and the measured slopes."
+    ),
+    "jacobian.mean_log_theory": Measure(
+        "mean log, theory", None, "For independent weights at the fixed point of the layer's α and g (Qu et al. 2022)."
+    ),
+    "jacobian.mean_log_clipped": Measure(
+        "mean log, cut at 0.01", None, "As the mean log, but no eigenvalue counts as smaller than 0.01."
+    ),
+    "jacobian.mean_log_clipped_shuffled": Measure("mean log, cut, entries shuffled"),
+    "jacobian.mean_log_clipped_theory": Measure("mean log, cut, theory"),
+    "jacobian.expanding_share": Measure(
+        "expanding share", None, "Share of the eigenvalues with |λ| ≥ 1: modes in which a small change grows."
+    ),
+    "jacobian.expanding_share_shuffled": Measure("expanding share, entries shuffled"),
+    "jacobian.expanding_share_theory": Measure("expanding share, theory"),
+    "jacobian.spectral_radius": Measure("spectral radius", "ρ", "The largest |λ|: one eigenvalue, so that it jumps."),
+    "jacobian.spectral_radius_shuffled": Measure("spectral radius, entries shuffled"),
+    "jacobian.cutoff_radius_theory": Measure(
+        "cut-off radius, theory", None, "Beyond it the density of eigenvalues is exponentially small (Qu et al. 2022)."
+    ),
+    "jacobian.gain": Measure(
+        "gain", "‖J‖_F/√n", "How much a small random change of the layer's input grows, in root mean square."
+    ),
+    "jacobian.norm": Measure("norm of the Jacobian", "‖J‖", "The most that a small change can grow in this layer."),
+    "jacobian.mean_log_singular": Measure(
+        "mean log of the singular values", "⟨ln σ⟩", "As the mean log of the eigenvalues, for any shape of layer."
+    ),
+    "jacobian.mean_log_singular_shuffled": Measure("mean log of the singular values, entries shuffled"),
+    "jacobian.expanding_singular_share": Measure(
+        "expanding directions", None, "Share of the singular values with σ ≥ 1: input directions that grow."
+    ),
+    "jacobian.condition": Measure("condition of the Jacobian", None, "Largest over smallest singular value."),
+    "jacobian.zero_share": Measure("zero eigenvalues", None, "Of neurons that are off or saturated."),
+    "jacobian.residual": Measure(
+        "residual of the eigenvectors", None, "Largest relative error of their equation; beyond 1e-6 they are not used."
+    ),
+    "jacobian.eigenvalues_re": Measure("eigenvalues, real parts", plotted=True),
+    "jacobian.eigenvalues_im": Measure("eigenvalues, imaginary parts", plotted=True),
+    "jacobian.singular_values": Measure("singular values of the Jacobian", plotted=True),
+}
+
+MEASURES: dict[str, Measure] = {**_DENSE}

@@ -1,0 +1,1 @@
+"""Jacobians of a running network: of single layers, of blocks, and end to end."""

@@ -1,0 +1,173 @@
+"""Jacobians of single dense layers at the operating point: spectra beside theory and beside the shuffled layer.
+
+The layer-wise Jacobian is J = D·W, D = diag φ′(h) with h the layer's own pre-activations: from the layer's input to
+what lies behind its nonlinearity. Qu22's W·D, between pre-activations, has the same eigenvalues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from critaudit.dynamics.jacobian.averages import over_points
+from critaudit.dynamics.jacobian.dense_spectra import means, rectangular, spectrum
+from critaudit.dynamics.jacobian.dense_theory import theory
+from critaudit.dynamics.jacobian.operating_points import DenseLayer, dense_operating_points
+from critaudit.dynamics.running import Running
+from critaudit.errors import CritauditError
+from critaudit.laws.nulls import shuffled
+from critaudit.measurement import Measurement, not_applicable, undetermined
+from critaudit.model import ModelView, WeightMatrix
+from critaudit.report.record import Layer
+from critaudit.text import printable
+
+Measurements: TypeAlias = dict[str, Measurement]
+
+# All eigenvalues (singular values) up to this size; their cost grows with its cube.
+LARGEST_SQUARE, LARGEST_SIDE = 1024, 2048
+# Operating points for averages that need no spectrum, and at most for those that do.
+POINTS = 16
+_SPECTRA = (4, 2, 1)
+# Seconds on one core of a desktop: with more to do, fewer points are looked at; beyond the second, fewer layers.
+_COMFORTABLE, _BEARABLE = 6.0, 20.0
+_EIGENVALUES = ("jacobian.mean_log_clipped", "jacobian.expanding_share", "jacobian.spectral_radius")
+_FORM = "J = diag φ′(h)·W at the layer's own pre-activations h"
+_NOT_DENSE = {
+    "embedding": "an embedding looks rows up; it has no Jacobian with respect to token ids",
+    "recurrent": "a recurrent gate is no layer of its own: it acts together with the others, through products",
+    "attention": "a query, key or value projection acts through the attention it feeds, not through a slope",
+    "conv": "a convolution is no square matrix of couplings: its block is measured as an operator instead",
+    "depthwise_conv": "a convolution is no square matrix of couplings: its block is measured as an operator instead",
+    "transposed_conv": "a convolution is no square matrix of couplings: its block is measured as an operator instead",
+}
+
+
+def dense_layers(
+    network: Running,
+    view: ModelView,
+    layers: Sequence[Layer],
+    *,
+    activation: str | None = None,
+    samples: int = POINTS,
+) -> dict[str, Measurements]:
+    """The measurements `jacobian.*` of every dense layer, by tensor; why there are none for layers of other kinds.
+
+    `layers` are the report's layers, aligned with the view's matrices: their α and g go into the theory. `activation`
+    is the name for layers whose activation neither the running network nor the source tells.
+    """
+    found: dict[str, Measurements] = {}
+    held = {matrix.tensor: layer for matrix, layer in zip(view.matrices, layers, strict=True)}
+    dense = dense_matrices(view)
+    for matrix in view.matrices:
+        if matrix.tensor not in dense:
+            found[printable(matrix.tensor)] = {"jacobian.mean_log": not_applicable(_not_dense(matrix))}
+    spectra, chosen = plan(list(dense.values()))
+    names = {tensor: matrix.activation for tensor, matrix in dense.items()}
+    for layer in dense_operating_points(network, names, samples=min(samples, POINTS), activation=activation):
+        tensor = layer.tensor
+        found[printable(tensor)] = _measure(layer, held[tensor], network, spectra, tensor in chosen)
+    for tensor in dense:
+        missing = "the running network does not hold it as a dense layer of its own"
+        found.setdefault(printable(tensor), {"jacobian.mean_log": not_applicable(missing)})
+    return found
+
+
+def dense_matrices(view: ModelView) -> dict[str, WeightMatrix]:
+    """By tensor: the matrices that are dense layers, each alone in its tensor."""
+    parts: dict[str, list[WeightMatrix]] = {}
+    for matrix in view.matrices:
+        parts.setdefault(matrix.tensor, []).append(matrix)
+    return {
+        tensor: found[0]
+        for tensor, found in parts.items()
+        if len(found) == 1 and found[0].kind == "linear" and not found[0].kernel and found[0].groups == 1
+    }
+
+
+def plan(matrices: Sequence[WeightMatrix]) -> tuple[int, frozenset[str]]:
+    """At how many operating points spectra are computed, and in which layers, so that it takes seconds.
+
+    Deterministic in the shapes alone. First the number of points falls to one, then layers are left out evenly over the
+    depth, the first and the last being kept.
+    """
+    within = [matrix for matrix in matrices if _fits(matrix.rows, matrix.columns)]
+    costs = [_seconds(matrix.rows, matrix.columns) for matrix in within]
+    points = next((count for count in _SPECTRA if count * sum(costs) <= _COMFORTABLE), 1)
+    if sum(costs) <= _BEARABLE or len(within) < 3:
+        return points, frozenset(matrix.tensor for matrix in within)
+    count = max(2, int(len(within) * _BEARABLE / sum(costs)))
+    places = {round(place) for place in np.linspace(0, len(within) - 1, count)}
+    return 1, frozenset(within[place].tensor for place in places)
+
+
+def _fits(rows: int, columns: int) -> bool:
+    return rows <= LARGEST_SQUARE if rows == columns else min(rows, columns) <= LARGEST_SIDE
+
+
+def _seconds(rows: int, columns: int) -> float:
+    """What one point of a layer costs, roughly: the modes and the values of the shuffled layer."""
+    if rows == columns:
+        return 1.4 * (rows / 784) ** 3
+    small, large = min(rows, columns), max(rows, columns)
+    return 0.5 * (small / 784) ** 3 + 0.3 * (small / 784) ** 2 * large / 784
+
+
+def _not_dense(matrix: WeightMatrix) -> str:
+    if matrix.kind == "linear":
+        return "one of several matrices in one tensor: it does not act as a layer of its own"
+    return _NOT_DENSE.get(matrix.kind, f"a layer of kind {matrix.kind.replace('_', ' ')} is no dense layer")
+
+
+def _measure(layer: DenseLayer, held: Layer, network: Running, spectra: int, is_chosen: bool) -> Measurements:
+    if layer.slopes is None:
+        return {"jacobian.mean_log": not_applicable(layer.reason or "its slopes are not known")}
+    seed = [network.seed, *layer.weight.shape]
+    copy = shuffled(layer.weight, np.random.default_rng(seed)).astype(np.float64, copy=False)
+    method = _method(layer, network)
+    try:
+        found = _gain(layer, method)
+        if layer.is_square:
+            found |= means(layer, copy, held, method) | theory(layer, held)
+            if not is_chosen:
+                return found | dict.fromkeys(_EIGENVALUES, _left_out(layer))
+            return found | spectrum(layer, copy, spectra)
+        found["jacobian.mean_log"] = not_applicable(_no_eigenvalues(layer))
+        if not is_chosen:
+            return found | {"jacobian.mean_log_singular": _left_out(layer)}
+        return found | rectangular(layer, copy, spectra)
+    except (CritauditError, np.linalg.LinAlgError) as error:
+        return {"jacobian.mean_log": undetermined(str(error))}
+
+
+def _method(layer: DenseLayer, network: Running) -> str:
+    assert layer.slopes is not None
+    if layer.activation == "identity":
+        return "J = W: no nonlinearity follows" + ("; a batch normalisation's factors included" if layer.scaled else "")
+    between = " and a batch normalisation's factors" if layer.scaled else ""
+    return f"{_FORM}, φ = {layer.activation}{between}; {network.method}"
+
+
+def _gain(layer: DenseLayer, method: str) -> Measurements:
+    """√(‖J‖_F²/inputs): by how much a small random change of the layer's input grows, in root mean square."""
+    assert layer.slopes is not None
+    squares = np.square(layer.weight).sum(axis=1)
+    gains = np.sqrt(np.square(layer.slopes) @ squares / layer.weight.shape[1])
+    return {"jacobian.gain": over_points(gains, f"‖J‖_F/√inputs; {method}")}
+
+
+def _no_eigenvalues(layer: DenseLayer) -> str:
+    rows, columns = layer.weight.shape
+    return f"a {rows}×{columns} Jacobian has no eigenvalues; its singular values are measured instead"
+
+
+def _left_out(layer: DenseLayer) -> Measurement:
+    rows, columns = layer.weight.shape
+    if not _fits(rows, columns):
+        limit = f"{LARGEST_SQUARE} (square) and {LARGEST_SIDE} (smaller side)"
+        return undetermined(f"{rows}×{columns}: spectra are computed up to {limit}; the gain is exact at any size")
+    return undetermined("left out to bound the time: in a model of this size spectra are taken in some layers only")
+
+
+__all__ = ["LARGEST_SIDE", "LARGEST_SQUARE", "POINTS", "dense_layers", "dense_matrices", "plan"]
