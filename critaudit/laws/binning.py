@@ -1,7 +1,7 @@
 """A large array as a few thousand weighted points: one pass, chunk by chunk, in the stored type.
 
 Heavy tails need relative resolution, so floats are binned by the top 17 bits of float32(x − centre): 2⁸ bins per octave
-and sign (2⁹ up to 2²¹ entries, 2¹⁰ up to 2¹⁹; up to 2¹⁷ every value is kept). Formats with few values (float16,
+and sign (2⁹ up to 2²¹ entries, 2¹⁰ up to 2¹⁹; up to 2¹⁴ every value is kept). Formats with few values (float16,
 bfloat16, integers of 8 and 16 bits, dequantised levels) are counted value by value, lossless.
 Peak extra memory: the counts and one chunk, about 8 MB.
 """
@@ -24,7 +24,8 @@ _SHIFTS = ((1 << 19, 13), (1 << 21, 14))
 _SHIFT = 15
 _SAMPLE = 4096
 _MANY_LEVELS = 512
-_FEW = 1 << 17  # up to here every value is kept as it is
+_FEW = 1 << 14  # up to here every value is kept as it is
+_SORTED = 1 << 18  # up to here sorting takes less time than counting into half a million bins
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +70,8 @@ def _bin_any(flat: NDArray[np.generic]) -> Bins:
         codes = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
         return summarise(codes, _count(flat.view(np.uint16), 0, 1 << 16), lossless=True)
     if flat.size <= _FEW:
-        points, counts = np.unique(flat.astype(np.float64), return_counts=True)
-        return summarise(points, counts, lossless=True)
+        points, counts = np.unique(flat, return_counts=True)
+        return summarise(points.astype(np.float64), counts, lossless=True)
     levels = _count_levels(flat)
     if levels is not None:
         return levels
@@ -153,8 +154,30 @@ def _count_levels(flat: NDArray[np.generic]) -> Bins | None:
 
 def _floats(flat: NDArray[np.generic]) -> Bins:
     """Bin by the leading bits of the float32 of each value's distance from a provisional median."""
+    if flat.size <= _SORTED:
+        return _sorted(np.sort(flat if flat.dtype.kind == "f" else flat.astype(np.float64)))
     centre, exponent = provisional_centre(flat)
     return settle(lambda middle: _bin_around(flat, middle, exponent), centre)
+
+
+def _sorted(ascending: NDArray[np.generic]) -> Bins:
+    """Bins of sorted values around their median: each is a run of one code, whatever order they came in."""
+    # Infinities lie at the ends, NaN come last; zeros are left out.
+    first, low, last = np.searchsorted(ascending, np.array([-np.inf, 0.0, np.inf], ascending.dtype)).tolist()
+    first += int(np.count_nonzero(ascending[:low] == -np.inf))
+    high = low + int(np.count_nonzero(ascending[low:last] == 0))
+    known = np.concatenate([ascending[first:low], ascending[high:last]])
+    centre, exponent = 0.0, 0
+    if known.size:
+        quarter, centre, far = (float(known[(known.size * part) // 4]) for part in (1, 2, 3))
+        exponent = _exponent(far - quarter, known)
+    shift = bit_shift(ascending.size)
+    distances, centre = _distances(ascending, centre, exponent)
+    codes = (distances + np.float32(0.0)).view(np.uint32) >> np.uint32(shift)  # one zero, not two
+    bounds = np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1, [codes.size]])
+    used, counts = codes[bounds[:-1]], np.diff(bounds)
+    counts[used == _code_of_zero(shift, centre, exponent)] -= high - low
+    return summarise(_middles(used, shift, centre, exponent), counts, lossless=False, zeros=high - low)
 
 
 def settle(bin_around: Callable[[float], Bins], centre: float) -> Bins:
@@ -174,13 +197,20 @@ def provisional_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
     """Median of a strided sample, and the power of two that brings the values into the middle of float32's range."""
     with np.errstate(over="ignore"):
         sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
-    sample = sample[np.isfinite(sample) & (sample != 0)]
+    return _centre_of(sample[np.isfinite(sample) & (sample != 0)])
+
+
+def _centre_of(sample: Array) -> tuple[float, int]:
     if sample.size == 0:
         return 0.0, 0
     centre = float(np.median(sample))
-    spread = float(np.median(np.abs(sample - centre))) or float(np.max(np.abs(sample)))
-    exponent = -math.frexp(spread)[1]
-    return centre, 0 if abs(exponent) < 60 else exponent
+    return centre, _exponent(float(np.median(np.abs(sample - centre))), sample)
+
+
+def _exponent(spread: float, values: NDArray[np.generic]) -> int:
+    """The power of two by which values of this spread are brought near one, where they are far from it."""
+    exponent = -math.frexp(spread or float(np.max(np.abs(values))))[1]
+    return 0 if abs(exponent) < 60 else exponent
 
 
 def bit_shift(size: int) -> int:
@@ -192,36 +222,52 @@ def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins
     shift = bit_shift(flat.size)
     chunk_size = _CHUNK if shift == _SHIFT else 2 * _CHUNK
     counts = np.zeros(1 << (32 - shift), dtype=np.int64)
-    plain = flat.dtype == np.float32 and exponent == 0
-    middle = float(np.float32(centre)) if plain else centre
-    zeros = 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, flat.size, chunk_size):
-            chunk = flat[start : start + chunk_size]
-            zeros += chunk.size - int(np.count_nonzero(chunk != 0))
-            if plain:
-                distance = np.subtract(chunk, middle, dtype=np.float32)
-            else:
-                distance = np.ldexp(chunk.astype(np.float64) - middle, exponent).astype(np.float32)
-            codes = distance.view(np.uint32)
-            np.right_shift(codes, np.uint32(shift), out=codes)
-            counts += np.bincount(codes, minlength=counts.size)
+    zeros, middle = 0, centre
+    for start in range(0, flat.size, chunk_size):
+        chunk = flat[start : start + chunk_size]
+        zeros += chunk.size - int(np.count_nonzero(chunk != 0))
+        distances, middle = _distances(chunk, centre, exponent)
+        codes = distances.view(np.uint32)
+        np.right_shift(codes, np.uint32(shift), out=codes)
+        counts += np.bincount(codes, minlength=counts.size)
     return from_codes(counts, shift, middle, exponent, zeros)
+
+
+def _distances(values: NDArray[np.generic], centre: float, exponent: int) -> tuple[NDArray[np.float32], float]:
+    """float32((x − centre) · 2^exponent), and the centre as it was used: of float32 values, it is one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if values.dtype == np.float32 and exponent == 0:
+            middle = np.float32(centre)
+            return np.subtract(values, middle, dtype=np.float32), float(middle)
+        return np.ldexp(values.astype(np.float64) - centre, exponent).astype(np.float32), centre
 
 
 def from_codes(counts: NDArray[np.int64], shift: int, centre: float, exponent: int, zeros: int) -> Bins:
     """Bins from counts of the upper 32 − `shift` bits of float32((x − centre) · 2^exponent); `zeros` are among them."""
+    counts[_code_of_zero(shift, centre, exponent)] -= zeros
+    used = np.flatnonzero(counts != 0)
+    half = int(np.searchsorted(used, counts.size // 2))
+    # Codes of negative numbers, which have the sign bit set, descend.
+    used = np.concatenate([used[half:][::-1], used[:half]])
+    return summarise(
+        _middles(used.astype(np.uint32), shift, centre, exponent), counts[used], lossless=False, zeros=zeros
+    )
+
+
+def _code_of_zero(shift: int, centre: float, exponent: int) -> int:
     with np.errstate(over="ignore"):
         at_zero = np.ldexp(np.float64(-centre), exponent).astype(np.float32)
-    counts[int(at_zero.view(np.uint32)) >> shift] -= zeros
-    used = np.flatnonzero(counts)
-    # The middle of each bin; infinities and NaN keep their non-finite code.
-    low = (used.astype(np.uint32) << np.uint32(shift)).view(np.float32)
-    high = ((used.astype(np.uint32) << np.uint32(shift)) | np.uint32((1 << shift) - 1)).view(np.float32)
+    return int((at_zero + np.float32(0.0)).view(np.uint32)) >> shift
+
+
+def _middles(codes: NDArray[np.uint32], shift: int, centre: float, exponent: int) -> Array:
+    """The middle of each bin; infinity for those of infinities and NaN."""
+    low = (codes << np.uint32(shift)).view(np.float32)
+    high = ((codes << np.uint32(shift)) | np.uint32((1 << shift) - 1)).view(np.float32)
     with np.errstate(invalid="ignore"):
         middles = (low.astype(np.float64) + high.astype(np.float64)) / 2
-        points = np.where(np.isfinite(low), np.ldexp(middles, -exponent) + centre, np.inf)
-    return summarise(points, counts[used], lossless=False, zeros=zeros)
+        points: Array = np.where(np.isfinite(low), np.ldexp(middles, -exponent) + centre, np.inf)
+    return points
 
 
 def summarise(points: Array, counts: NDArray[np.int64], *, lossless: bool, zeros: int | None = None) -> Bins:
@@ -237,9 +283,10 @@ def summarise(points: Array, counts: NDArray[np.int64], *, lossless: bool, zeros
             zeros = 0
         else:
             keep = finite & (points != 0)
-    order = np.argsort(points[keep], kind="stable")
-    points = points[keep][order]
-    numbers: Array = weights[keep][order].astype(np.float64)
+    points, numbers = points[keep], weights[keep].astype(np.float64)
+    if np.any(points[1:] < points[:-1]):
+        order = np.argsort(points, kind="stable")
+        points, numbers = points[order], numbers[order]
     total = int(numbers.sum())
     bins = Bins(points, numbers, total, zeros, non_finite, lossless, 0.0, 0.0)
     if total == 0:

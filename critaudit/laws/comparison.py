@@ -17,7 +17,7 @@ from scipy.special import chdtri, ndtr, ndtri
 from critaudit.laws.binning import Bins, bin_values
 from critaudit.laws.rival_laws import Rival, gaussian, generalised_normal, student_t, two_gaussians
 from critaudit.laws.stable_distribution import lower_tail
-from critaudit.laws.stable_fit import StableFit, fit_stable, gaussian_likelihood_ratio, standardised
+from critaudit.laws.stable_fit import StableFit, coarser, fit_standardised, gaussian_likelihood_ratio, standardised
 from critaudit.laws.stable_likelihood import Sample
 from critaudit.laws.stable_table import centre, jet
 
@@ -109,27 +109,26 @@ def compare_entry_laws(values: NDArray[np.generic]) -> EntryLaws:
     """
     array = np.asarray(values)
     bins = bin_values(array)
-    fit = fit_stable(bins)
-    laws = _compare(fit, bins)
+    laws = _compare(bins)
     if laws.verdict in ("heavier_not_stable", "scale_mixture") and array.ndim == 2:
         return _with_scales(laws, array)
     return laws
 
 
-def _compare(fit: StableFit, bins: Bins) -> EntryLaws:
-    """Rivals, tails and verdict of the entries as a bag."""
+def _compare(bins: Bins) -> EntryLaws:
+    """The fit, rivals, tails and verdict of the entries as a bag."""
     sample = standardised(bins)
+    fit = fit_standardised(bins, sample)
     normal = gaussian(sample)
     base = normal.logpdf(sample.points)
     stable = _stable_logpdf(fit, bins, sample)
-    rough = standardised(bins, _ROUGH)
+    rough = coarser(sample, _ROUGH)
     fitted = [student_t(rough), generalised_normal(rough), two_gaussians(rough)]
     rivals = tuple(_rival_law(rival, bins, sample, stable, base) for rival in (normal, *fitted))
     exceedances = _exceedances(fit, bins)
-    hill = tuple(found for share in _HILL_SHARES if (found := _hill(bins, share)) is not None)
     gain = float(sample.weights @ (stable - base)) / sample.total
     verdict, reason = _judge(fit, gain, rivals, exceedances, fitted)
-    return EntryLaws(fit, gain, rivals, exceedances, hill, _distance(fit, bins), verdict, reason)
+    return EntryLaws(fit, gain, rivals, exceedances, _hill(bins), _distance(fit, bins), verdict, reason)
 
 
 def _stable_logpdf(fit: StableFit, bins: Bins, sample: Sample) -> Array:
@@ -200,14 +199,20 @@ def _exceedances(fit: StableFit, bins: Bins) -> tuple[Exceedance, ...]:
     return tuple(found)
 
 
-def _hill(bins: Bins, share: float) -> HillIndex | None:
-    """Hill's estimator on the bins: the mean log excess over the (k+1)-th largest; None without ten of them."""
-    if share * bins.n < 10:
-        return None
+def _hill(bins: Bins) -> tuple[HillIndex, ...]:
+    """Hill's estimator on the bins, at each share that has ten entries."""
+    # The largest 1 % lie beyond the nearer one of the outer percentiles.
+    low, high = bins.quantiles((_HILL_SHARES[0], 1 - _HILL_SHARES[0]))
     size = np.abs(bins.points - bins.middle)
-    order = np.argsort(size)[::-1]
+    outer = np.flatnonzero(size >= 0.99 * min(bins.middle - low, high - bins.middle))
+    order = outer[np.argsort(size[outer])[::-1]]
     size, counts = size[order], bins.counts[order]
-    k = int(share * bins.n)
+    found = (_hill_index(size, counts, share, int(share * bins.n)) for share in _HILL_SHARES if share * bins.n >= 10)
+    return tuple(index for index in found if index is not None)
+
+
+def _hill_index(size: Array, counts: Array, share: float, k: int) -> HillIndex | None:
+    """The mean log excess of the `k` largest over the next one; sizes descend."""
     before = np.cumsum(counts) - counts
     last = int(np.searchsorted(before, k, side="right")) - 1
     taken = np.minimum(counts[: last + 1], k - before[: last + 1])

@@ -81,8 +81,13 @@ def fit_stable(values: NDArray[np.generic] | Bins) -> StableFit:
     Oracle: unbinned likelihood from quadrature; recovery at the Cramér–Rao bound. Source: Qu22, Fig. 1; Nolan 2001.
     """
     bins = _binned(values)
+    return fit_standardised(bins, standardised(bins))
+
+
+def fit_standardised(bins: Bins, fine: Sample) -> StableFit:
+    """`fit_stable` where the bins have been standardised already: `fine` is `standardised(bins)`."""
     _check(bins)
-    peak = _climb(bins)
+    peak = _climb(bins, fine)
     if peak.ratio < 1e-3:
         return _as_gaussian(bins, peak)
     return _record(bins, peak, boundary=peak.ratio <= _critical(bins.n))
@@ -101,7 +106,7 @@ def gaussian_likelihood_ratio(values: NDArray[np.generic]) -> float:
     """
     bins = bin_values(np.asarray(values))
     _check(bins)
-    return max(_climb(bins).ratio, 0.0)
+    return max(_climb(bins, standardised(bins)).ratio, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,10 +129,9 @@ class _Peak:
         return 2 * (self.value - self.gaussian[2])
 
 
-def _climb(bins: Bins, fine: Sample | None = None) -> _Peak:
+def _climb(bins: Bins, fine: Sample) -> _Peak:
     """Newton on coarse points, then chord steps on fine ones; neither where the Gaussian is seen to be the maximum."""
-    fine = standardised(bins) if fine is None else fine
-    coarse = _merged(fine.points, fine.weights, _COARSE)
+    coarse = coarser(fine, _COARSE)
     mean, variance, loglik = _gaussian(fine)
     start = _start(bins)
     ended = gaussian_end(fine, start) if start[0] < _NEAR_GAUSSIAN else None
@@ -162,20 +166,23 @@ def _check(bins: Bins) -> None:
         )
 
 
-def standardised(bins: Bins, per_unit: int = _FINE) -> Sample:
+def standardised(bins: Bins) -> Sample:
     """The entries in units of half their quartile distance around the median, merged to a few thousand points.
 
-    `per_unit` points remain per unit of asinh(8 × standardised value).
+    256 points remain per unit of asinh(8 × standardised value). Empty where the scale is zero.
     """
+    if bins.scale == 0:
+        return Sample(np.zeros(0), np.zeros(0), 0.0)
     with np.errstate(over="ignore"):
         # Beyond 1e50 quartile distances, fourth powers would overflow soon.
         points = np.clip((bins.points - bins.middle) / bins.scale, -1e50, 1e50)
-    return _merged(points, bins.counts, per_unit)
+    return coarser(Sample(points, bins.counts, float(bins.n)), _FINE)
 
 
-def _merged(points: Array, counts: Array, per_unit: int) -> Sample:
-    points, counts = merge(points, counts, 1 / 8, per_unit)
-    return Sample(points, counts, float(counts.sum()))
+def coarser(sample: Sample, per_unit: int) -> Sample:
+    """The sample merged to `per_unit` points per unit of asinh(8 x)."""
+    points, counts = merge(sample.points, sample.weights, 1 / 8, per_unit)
+    return Sample(points, counts, sample.total)
 
 
 def _start(bins: Bins) -> Array:
