@@ -56,6 +56,10 @@ class Geometry:
     three successive points, extrapolated in the same way.
     correlation_width: the Δθ at which the autocorrelation ⟨c(θ)·c(θ+Δθ)⟩ has fallen to half; π/3 for a circle.
     step_correlation: that autocorrelation at one step: below about a half neighbours have lost each other.
+    projection: the points in the space of the first principal components in units of R, shape (M, components); a circle
+    becomes the unit circle. Each component has the sign that makes its largest entry positive.
+
+    All but strength, variance and length do not depend on the curve's scale.
     """
 
     points: int
@@ -70,6 +74,7 @@ class Geometry:
     singular_shares: tuple[float, ...]
     participation: float
     turns: float
+    turns_error: float
     curvature: float
     curvature_error: float
     correlation_width: float
@@ -78,10 +83,8 @@ class Geometry:
 
 
 def curve_geometry(curve: Curve, *, components: int = 3) -> Geometry:
-    """Measure a curve (see `Geometry`); all results but strength, variance and length do not depend on its scale.
+    """Measure a curve, with `components` columns in its projection (see `Geometry`).
 
-    `projection` has shape (M, `components`): the points in the plane or space of the first principal components, in
-    units of R (a circle becomes the unit circle), each turned so that its largest entry is positive.
     Raises CritauditError where the points differ by no more than rounding, or are fewer than eight.
     """
     points = len(curve.gram)
@@ -107,6 +110,7 @@ def curve_geometry(curve: Curve, *, components: int = 3) -> Geometry:
     eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
     fine, coarse = float(steps.sum()), float(_distances(gram, 2).sum()) / 2.0
     near, far = _mean_curvature(gram, 1), _mean_curvature(gram, 2)
+    turns = _turns(gram)
     correlations = _autocorrelation(gram)
     shares = eigenvalues / eigenvalues.sum()
     roots = np.sqrt(shares)
@@ -122,7 +126,8 @@ def curve_geometry(curve: Curve, *, components: int = 3) -> Geometry:
         variance_shares=tuple(map(float, shares[:5])),
         singular_shares=tuple(map(float, roots[:5] / roots.sum())),
         participation=1.0 / float(np.sum(np.square(shares))),
-        turns=_turns(gram),
+        turns=turns,
+        turns_error=abs(turns - _turns(gram[::2, ::2])),
         curvature=near + (near - far) / 3.0,
         curvature_error=abs(near - far) / 3.0,
         correlation_width=_half_width(correlations),

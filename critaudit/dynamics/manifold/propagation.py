@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from critaudit.contents import Runnable
 from critaudit.dynamics.calibrated import token_table
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Points and circles to choose from, best first: many of both for small networks.
-_PLANS = ((256, 4), (256, 2), (128, 2), (128, 1), (64, 1), (48, 1), (32, 1), (24, 1), (16, 1))
+_PLANS = ((256, 4), (128, 4), (64, 4), (64, 1), (48, 1), (32, 1), (24, 1), (16, 1))
 # Products per audit: some ten seconds on one core. One of a Gram matrix is in float64 and takes twice the time.
 _PRODUCTS = 16 * 10**10
+# What the eigenvalues of an M×M matrix cost, in units of M³ products.
+_EIGENVALUES = 25
 # Entries of the largest layer's output at all points: 256 MB in float32, of which a network holds several at a time.
 _ENTRIES = 1 << 26
 _MOST_ENTRIES = 1 << 29
@@ -198,7 +201,7 @@ def _plan(seen: Mapping[str, Seen]) -> tuple[int, int]:
     products, values = sum(call.products for call in calls), sum(call.size for call in calls)
     largest = max(call.size for call in calls)
     for points, circles in _PLANS:
-        cost = circles * (points * products + 2 * points**2 * values)
+        cost = circles * (points * products + 2 * points**2 * values + _EIGENVALUES * points**3 * len(seen))
         if cost <= _PRODUCTS and points * largest <= _ENTRIES:
             return points, circles
     if _PLANS[-1][0] * largest > _MOST_ENTRIES:
@@ -259,11 +262,15 @@ def _send_alone(
 
 
 def _measured(passed: _Passed) -> Propagation:
+    owners = own_tensors({path: seen.tensors for path, (seen, _) in passed.layers.items()})
+    # Small matrices: threads only wait for each other, and their number must not change the numbers.
+    with threadpool_limits(1):
+        geometries = {path: _geometries(passed.layers[path][1]) for path in owners}
     layers = []
-    for path, tensors in own_tensors({path: seen.tensors for path, (seen, _) in passed.layers.items()}).items():
-        seen, curves = passed.layers[path]
+    for path, tensors in owners.items():
+        seen, _ = passed.layers[path]
         sources = tuple(passed.names.get(tensor, tensor) for tensor in tensors)
-        found, reason = _geometries(curves)
+        found, reason = geometries[path]
         layers.append(
             LayerManifold(
                 name=sources[0],

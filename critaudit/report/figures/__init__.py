@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from critaudit.report.figures.coverage import coverage_by_kind
+from critaudit.report.figures.manifold import manifold_growth, manifold_projections, manifold_shape
 from critaudit.report.figures.planes import alpha_g_plane, j0_j_plane
 from critaudit.report.figures.points import can_draw
 from critaudit.report.figures.profiles import alpha_by_depth, chi1_by_depth, spectrum_by_depth, strength_by_depth
@@ -46,6 +47,9 @@ _DRAWINGS: dict[str, Drawing] = {
     "chi1_by_depth": Drawing(("edge.chi1",), chi1_by_depth),
     "j0_j_plane": Drawing(("edge.j0", "edge.j"), j0_j_plane),
     "strength_by_depth": Drawing(("signal.strength",), strength_by_depth),
+    "manifold_shape": Drawing(("manifold.cv", "manifold.participation"), manifold_shape),
+    "manifold_growth": Drawing(("manifold.stretch",), manifold_growth),
+    "manifold_projections": Drawing((), manifold_projections, model=("manifold.pictures",)),
 }
 
 
