@@ -107,9 +107,8 @@ def _replace_functions(traced: fx.GraphModule) -> int:
             stand_in = traced.graph.call_module(name, (node.args[0],))
         node.replace_all_uses_with(stand_in)
         traced.graph.erase_node(node)
-        count += 1
-    if count:
-        traced.recompile()
+        count += _line(kind.lower()) is not None
+    traced.recompile()
     return count
 
 
