@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ def watch(module: nn.Module, probe: Sequence[torch.Tensor], *, graph: bool | Non
         left_out=tuple(left_out),
         how=how if batch > 1 else f"{how}; one sample at a time",
         batch=batch,
-        flops=_flops(module, probe[0], alone[0]),
+        flops=_flops(module, alone[0]),
         _run=run,
     )
 
@@ -154,14 +154,20 @@ def _batch(run: Run, probe: Sequence[torch.Tensor], alone: list[Pass], names: tu
     return max(1, min(_MOST, _LARGEST // max(alone[0].sizes.values())))
 
 
-def _flops(module: nn.Module, sample: torch.Tensor, found: Pass) -> float:
-    """What one sample costs. Deterministic, so that the number of inputs chosen by it is the same everywhere."""
-    from torch.utils.flop_counter import FlopCounterMode
+def _flops(module: nn.Module, found: Pass) -> float:
+    """What one sample costs. Deterministic, so that the number of inputs chosen by it is the same everywhere.
 
-    counter: Any = FlopCounterMode(display=False)
-    with counter:
-        module(sample)
-    return float(counter.get_total_flops()) + _VALUE_COST * sum(found.sizes.values())
+    A layer multiplies each of its weights once for every place of its output; recurrent layers come out too cheap.
+    """
+    parts = dict(module.named_modules())
+    total = 0.0
+    for name, size in found.sizes.items():
+        total += _VALUE_COST * size
+        part = parts.get(name.partition("#")[0])
+        for weight in part.parameters() if part is not None else ():
+            if weight.ndim > 1:
+                total += 2.0 * weight.numel() * size / weight.shape[0]
+    return total
 
 
 def _batches(samples: Iterable[torch.Tensor], size: int) -> Iterable[list[torch.Tensor]]:
