@@ -160,18 +160,20 @@ def _audit(task: Task, place: Path) -> tuple[Kind, str | None]:
             return "changed", "the file changed while it was audited; run the survey again"
         _write(place / "report.json", to_json(report).encode())
     except CritauditError as error:
-        return "refused", str(error)
-    except MemoryError:
-        return "memory", "it needs more memory than its limit; raise the limit for this model"
-    except OSError as error:
-        return "crashed", one_line(f"{type(error).__name__}: {error}")
-    except (
-        Exception
-    ) as error:  # a defect of ours or of the network's own code: a row with the reason, not a lost survey
-        if "alloc" in str(error).lower() and "memory" in str(error).lower():
-            return "memory", one_line(f"it needs more memory than its limit ({error})")
-        return "crashed", one_line(f"{type(error).__name__}: {error}")
+        return ("memory" if _is_out_of_memory(error) else "refused"), str(error)
+    except Exception as error:  # ours or the network's own: a row with the reason, not a lost survey
+        return ("memory" if _is_out_of_memory(error) else "crashed"), one_line(f"{type(error).__name__}: {error}")
     return "audited", None
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out here or in what led here; PyTorch says so in words only."""
+    while error is not None:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or ("alloc" in text and "memory" in text) or "out of memory" in text:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _detach(place: Path, limits: Limits) -> None:

@@ -28,7 +28,7 @@ _MODEL_COLUMNS = (
     ("source", "string"),
     ("status", "string"),
     ("reason", "string"),
-    ("report", "string"),
+    ("key", "string"),
     ("sha256", "string"),
     ("format", "string"),
     ("architecture", "string"),
@@ -55,8 +55,8 @@ def write_tables(store: Store, entries: Iterable[tuple[str, str]]) -> dict[str, 
     """Write the tables for `entries`, pairs of source and key in the survey's order; how many rows each has.
 
     Two passes over the results: the first finds the columns. No more than one report is in memory. A measurement is a
-    column named by its ID, its interval the columns ID.low and ID.high; series of numbers stay in the reports.
-    Sources without a result yet have the status "pending". Raises StoreError.
+    column named by its ID, its interval the columns ID.low and ID.high; series of numbers stay in the reports, whose
+    names hold the key. Sources without a result yet have the status "pending". Raises StoreError.
     """
     entries = list(entries)
     model_kinds: dict[str, str] = {}
@@ -74,7 +74,7 @@ def write_tables(store: Store, entries: Iterable[tuple[str, str]]) -> dict[str, 
         with models.open(folder / "models"), layers.open(folder / "layers"):
             for source, key in entries:
                 found = store.result(key)
-                models.add(_model_row(source, store.name(key), found))
+                models.add(_model_row(source, key, found))
                 if isinstance(found, Report):
                     for row in layer_rows(source, found):
                         layers.add(row)
@@ -108,17 +108,17 @@ def family(architecture: str | None) -> str | None:
     return found.group(1) if found else name or None
 
 
-def _model_row(source: str, name: str | None, found: Report | Failure | None) -> Row:
+def _model_row(source: str, key: str, found: Report | Failure | None) -> Row:
     if found is None:
-        return {"source": source, "status": "pending"}
+        return {"source": source, "status": "pending", "key": key}
     if isinstance(found, Failure):
-        return {"source": source, "status": found.kind, "reason": found.reason, "report": name}
+        return {"source": source, "status": found.kind, "reason": found.reason, "key": key}
     severities = [finding.severity for finding in found.findings]
     return {
         "source": source,
         "status": "partial" if found.coverage.problems else "audited",
         "reason": found.coverage.problems[0] if found.coverage.problems else None,
-        "report": name,
+        "key": key,
         "sha256": found.source.sha256,
         "format": found.source.format,
         "architecture": found.architecture.name,

@@ -1,0 +1,166 @@
+"""Surveys lose nothing, compute nothing twice, and give equal tables however they are run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import critaudit
+from critaudit.errors import UsageError
+from critaudit.report import Report
+from critaudit.surveying import Progress, survey
+from critaudit.surveying.places import StoreError
+from critaudit.surveying.store import Failure
+from tests.surveying.zoo import ONLY, make, results, tables
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zoo")
+    make(folder / "nested", 5)
+    (folder / "broken.pt").write_text("this is no model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("done")
+    survey(zoo, output=output, only=ONLY, workers=1)
+    return output
+
+
+def test_every_source_has_a_row_and_every_layer_one(zoo: Path, tmp_path: Path):
+    seen: list[Progress] = []
+    found = survey(zoo, output=tmp_path / "out", only=ONLY, workers=2, progress=seen.append)
+    assert (len(found), found.computed, found.reused, found.failed, found.pending) == (6, 6, 0, 1, 0)
+    models, layers = found.models, found.layers
+    assert list(models["status"]) == ["refused"] + 5 * ["audited"]
+    assert models["reason"][0].startswith("broken.pt: this is a text file")
+    assert len(layers) == 10
+    assert isinstance(layers, pd.DataFrame)
+    assert [progress.done for progress in seen] == list(range(7))
+    assert seen[0].left is None
+    assert seen[-1].left == 0.0
+
+
+def test_the_tables_hold_what_the_audit_of_one_model_gives(zoo: Path, done: Path):
+    path = zoo / "nested" / "model-000.npz"
+    alone = critaudit.audit(path, only=ONLY)
+    row = pd.read_csv(done / "layers.csv").query("source == @path", local_dict={"path": str(path)}).iloc[0]
+    first = alone.layer_records[0]
+    assert row["name"] == first.name
+    assert row["edge.j"] == first.measurements["edge.j"].value
+    assert (row["edge.j.low"], row["edge.j.high"]) == first.measurements["edge.j"].interval
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_number_of_workers_changes_no_byte_of_the_tables(zoo: Path, done: Path, tmp_path: Path, workers: int):
+    survey(zoo, output=tmp_path, only=ONLY, workers=workers)
+    assert tables(tmp_path) == tables(done)
+
+
+def test_a_second_run_computes_nothing_and_touches_no_result(zoo: Path, done: Path):
+    before = results(done)
+    again = survey(zoo, output=done, only=ONLY)
+    assert (again.computed, again.reused) == (0, 6)
+    assert results(done) == before
+
+
+def test_only_what_changed_is_computed_again(tmp_path: Path):
+    paths = make(tmp_path / "zoo", 3)
+    first = survey(tmp_path / "zoo", output=tmp_path / "out", only=ONLY)
+    make(tmp_path / "new", 4, seed=9)
+    paths[1].write_bytes((tmp_path / "new" / "model-003.npz").read_bytes())
+    second = survey(tmp_path / "zoo", output=tmp_path / "out", only=ONLY)
+    assert (first.computed, second.computed, second.reused) == (3, 1, 2)
+    other = survey(tmp_path / "zoo", output=tmp_path / "out", only=ONLY, seed=1)
+    assert other.computed == 3
+
+
+def test_equal_content_under_two_names_is_audited_once(tmp_path: Path):
+    path = make(tmp_path / "zoo", 1)[0]
+    (tmp_path / "zoo" / "copy.npz").write_bytes(path.read_bytes())
+    found = survey(tmp_path / "zoo", output=tmp_path / "out", only=ONLY)
+    assert (len(found), found.computed) == (2, 1)
+    assert list(found.models["status"]) == ["audited", "audited"]
+
+
+def test_a_damaged_result_is_noticed_and_computed_again(tmp_path: Path):
+    make(tmp_path / "zoo", 3)
+    output = tmp_path / "out"
+    survey(tmp_path / "zoo", output=output, only=ONLY)
+    expected = tables(output)
+    victim = sorted((output / "reports").iterdir())[1]
+    content = bytearray(victim.read_bytes())
+    place = content.index(b'"value": ') + 9
+    content[place] = content[place] ^ 1
+    victim.write_bytes(content)
+    again = survey(tmp_path / "zoo", output=output, only=ONLY)
+    assert (again.computed, again.reused) == (1, 2)
+    assert tables(output) == expected
+
+
+def test_a_truncated_result_and_a_stray_file_do_no_harm(tmp_path: Path):
+    make(tmp_path / "zoo", 2)
+    output = tmp_path / "out"
+    survey(tmp_path / "zoo", output=output, only=ONLY)
+    victim = min((output / "reports").iterdir())
+    victim.write_bytes(victim.read_bytes()[:100])
+    (output / "reports" / "notes.txt").write_text("mine")
+    (output / "reports" / ".part-abc").write_text("half a file")
+    again = survey(tmp_path / "zoo", output=output, only=ONLY)
+    assert again.computed == 1
+    assert (output / "reports" / "notes.txt").exists()
+    assert not (output / "reports" / ".part-abc").exists()
+
+
+def test_results_are_read_back_by_source(zoo: Path, done: Path):
+    found = survey(zoo, output=done, only=ONLY)
+    assert isinstance(found.result(str(zoo / "nested" / "model-001.npz")), Report)
+    broken = found.result(str(zoo / "broken.pt"))
+    assert isinstance(broken, Failure)
+    assert broken.kind == "refused"
+    assert len(list(found.reports())) == 5
+    with pytest.raises(UsageError, match="no such source"):
+        found.result("elsewhere.pt")
+
+
+def test_a_place_behind_a_url_gets_the_same_results(zoo: Path, done: Path):
+    import fsspec
+
+    found = survey(zoo, output="memory://survey-test", only=ONLY)
+    files = fsspec.filesystem("memory")
+    assert found.computed == 6
+    for name, content in tables(done).items():
+        assert files.cat_file(f"/survey-test/{name}") == content
+    assert survey(zoo, output="memory://survey-test", only=ONLY).reused == 6
+
+
+def test_two_surveys_on_one_folder_do_not_mix(zoo: Path, tmp_path: Path):
+    from critaudit.surveying.places import place_at
+
+    with place_at(tmp_path).locked(), pytest.raises(UsageError, match="another survey"):
+        survey(zoo, output=tmp_path, only=ONLY)
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"time_limit": 0}, {"memory_limit": -1}, {"engine": "cloud"}, {"only": ["none"]}]
+)
+def test_options_that_make_no_sense_are_refused(zoo: Path, tmp_path: Path, options: dict[str, object]):
+    with pytest.raises(UsageError):
+        survey(zoo, output=tmp_path, **options)  # type: ignore[arg-type]
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused_in_one_line(zoo: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="cannot be made"):
+        survey(zoo, output=tmp_path / "file" / "out", only=ONLY)
+
+
+def test_text_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path):
+    np.savez(tmp_path / "m.npz", **{"=cmd()": np.random.default_rng(0).standard_normal((4, 4))})
+    survey(tmp_path / "m.npz", output=tmp_path / "out", only=ONLY)
+    assert ",'=cmd()" in (tmp_path / "out" / "layers.csv").read_text()
