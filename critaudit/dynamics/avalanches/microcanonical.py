@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critaudit.theory.activations import Activation
-from critaudit.theory.quadrature import Array, gaussian_rule
+from critaudit.theory.quadrature import Array, GaussianRule, gaussian_rule
 
 SMALLEST_WIDTH = 33
 """Below, the Fourier integrals converge slowly and drawing every pre-activation costs little."""
@@ -31,8 +31,8 @@ HIGHEST = math.log(1e3)
 
 # The window of the standardised mean in which the Fourier series lives: a period of ±32 standard deviations.
 _PERIOD = 64.0
-_GRID = 4096
-_TERMS_AT_ONCE, _MOST_TERMS = 64, 1024
+_GRID = 2048
+_TERMS_AT_ONCE, _MOST_TERMS = 64, 512
 _NEGLIGIBLE = 1e-9
 
 
@@ -58,14 +58,19 @@ def ratio_law(activation: Activation, width: int, low: float, high: float, step:
     """
     from scipy.interpolate import CubicSpline
 
-    first, last = math.floor(low / STEP) - 1, math.ceil(high / STEP) + 1
+    # A spline is at its best away from its ends.
+    first, last = math.floor(low / STEP) - 3, math.ceil(high / STEP) + 3
     # Of two straight lines φ(s z)²/s² is the same for every s.
     same = activation.slopes is not None
     columns = [_column(activation, width, 0 if same else k) for k in range(first, last + 1)]
-    table = np.stack([np.concatenate([[mean, deviation], strata]) for mean, deviation, strata in columns])
+    # Where φ(0) ≠ 0 the ratio goes as s^−2: its logarithm is what splines follow.
+    table = np.stack(
+        [np.concatenate([[math.log(mean), deviation / mean], strata]) for mean, deviation, strata in columns]
+    )
     points = np.linspace(low, high, max(2, math.ceil((high - low) / step) + 1))
     fine = CubicSpline(STEP * np.arange(first, last + 1), table)(points)
-    return RatioLaw(points, fine[:, 0], np.maximum(fine[:, 1], 0.0), fine[:, 2:])
+    mean = np.exp(fine[:, 0])
+    return RatioLaw(points, mean, mean * np.maximum(fine[:, 1], 0.0), fine[:, 2:])
 
 
 @lru_cache(maxsize=4096)
@@ -76,27 +81,25 @@ def _column(activation: Activation, width: int, k: int) -> tuple[float, float, A
     with np.errstate(under="ignore", over="ignore"):
         x = np.square(np.asarray(activation.value(rule.x), dtype=np.float64) / strength)
     y = np.square(rule.z)
-    centre = rule.mean(x)
+    centre = max(rule.mean(x), 1e-300)
     # Given Y, the part of X that is linear in it is known: only the rest fluctuates.
     slope = rule.mean(x * (y - 1.0)) / 2.0
     rest = x - centre - slope * (y - 1.0)
     spread = math.sqrt(max(rule.mean(np.square(rest)), 0.0))
-    if spread <= 1e-9 * max(abs(centre), 1e-300):
+    if spread <= 1e-9 * centre:
         return centre, 0.0, np.zeros(STRATA)
-    fourier = _characteristic(rest / spread, y, rule.weights, width)
-    mean, deviation, strata = _strata(fourier)
+    fourier, smoothing = _characteristic(rest / spread, rule, width)
+    mean, deviation, strata = _strata(fourier, smoothing)
     unit = spread / math.sqrt(width)
     return centre + unit * mean, unit * deviation, strata
 
 
-def _characteristic(rest: Array, y: Array, weights: Array, width: int) -> NDArray[np.complex128]:
-    """E[e^{iτT} | ΣY = N] of T = ΣX'/√N at τ = 2π k/_PERIOD, k = 0, 1, …, until it is negligible."""
-    # |E e^{iuY}|^N = (1 + 4u²)^{−N/4} has fallen to 1e-12 at the end; the sum ΣY is told apart over its whole range.
-    end = 1.5 * 0.5 * math.sqrt(10.0 ** (48.0 / width) - 1.0)
-    step = 2.0 * math.pi / (width + 12.0 * math.sqrt(2.0 * width) + 60.0)
-    u = step * np.arange(-math.ceil(end / step), math.ceil(end / step) + 1)
-    along_y = weights[:, np.newaxis] * np.exp(1j * np.outer(y, u))
-    back = np.exp(-1j * width * u)
+def _characteristic(rest: Array, rule: GaussianRule, width: int) -> tuple[NDArray[np.complex128], float]:
+    """E[e^{iτT} | ΣY = N] of T = ΣX'/√N at τ = 2π k/_PERIOD, k = 0, 1, …, until it is negligible.
+
+    A law with a jump never fades: it is smoothed over a few hundredths of a standard deviation, the second number.
+    """
+    along_y, back = _transform(rule.z.tobytes(), rule.weights.tobytes(), width)
     found: list[NDArray[np.complex128]] = []
     norm = 1.0
     for first in range(0, _MOST_TERMS, _TERMS_AT_ONCE):
@@ -107,12 +110,21 @@ def _characteristic(rest: Array, y: Array, weights: Array, width: int) -> NDArra
             norm = float(values[0].real)
         found.append(values / norm)
         if np.abs(found[-1][-8:]).max() < _NEGLIGIBLE:
-            break
-    else:
-        # A law with an atom or a jump never fades: smooth it over a hundredth of a standard deviation.
-        frequency = 2.0 * math.pi / _PERIOD * np.arange(_MOST_TERMS)
-        return np.asarray(np.concatenate(found) * np.exp(-0.5 * np.square(6.0 / frequency[-1] * frequency)))
-    return np.concatenate(found)
+            return np.concatenate(found), 0.0
+    frequency = 2.0 * math.pi / _PERIOD * np.arange(_MOST_TERMS)
+    smoothing = 5.0 / float(frequency[-1])
+    return np.asarray(np.concatenate(found) * np.exp(-0.5 * np.square(smoothing * frequency))), smoothing
+
+
+@lru_cache(maxsize=4)
+def _transform(z: bytes, weights: bytes, width: int) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """w·e^{iuz²} by node and frequency u, and e^{−iuN}: the transform over Y, equal for most strengths."""
+    # |E e^{iuY}|^N = (1 + 4u²)^{−N/4} has fallen to 1e-12 at the end; the sum ΣY is told apart over its whole range.
+    end = 1.5 * 0.5 * math.sqrt(10.0 ** (48.0 / width) - 1.0)
+    step = 2.0 * math.pi / (width + 12.0 * math.sqrt(2.0 * width) + 60.0)
+    u = step * np.arange(-math.ceil(end / step), math.ceil(end / step) + 1)
+    waves: NDArray[np.complex128] = np.exp(1j * np.outer(np.square(np.frombuffer(z)), u))
+    return np.asarray(np.frombuffer(weights)[:, np.newaxis] * waves), np.asarray(np.exp(-1j * width * u))
 
 
 def _power(base: NDArray[np.complex128], exponent: int) -> NDArray[np.complex128]:
@@ -144,21 +156,26 @@ def _integrals(terms: int) -> tuple[NDArray[np.complex128], NDArray[np.complex12
     return mass - mass[0], first - first[0]
 
 
-def _strata(fourier: NDArray[np.complex128]) -> tuple[float, float, Array]:
-    """Mean, standard deviation and standardised stratum means of the law with these Fourier coefficients."""
+def _strata(fourier: NDArray[np.complex128], smoothing: float) -> tuple[float, float, Array]:
+    """Mean, standard deviation and standardised stratum means of the law with these Fourier coefficients.
+
+    The standard deviation is that before smoothing.
+    """
+    from scipy.interpolate import CubicHermiteSpline
+
     x = _grid()
     to_mass, to_first = _integrals(fourier.size)
     mass = (x - x[0]) / _PERIOD + 2.0 / _PERIOD * (to_mass @ fourier[1:]).real
     first = (np.square(x) - x[0] ** 2) / (2.0 * _PERIOD) + 2.0 / _PERIOD * (to_first @ fourier[1:]).real
     mass = np.maximum.accumulate(np.clip(mass, 0.0, 1.0))
-    inside = np.flatnonzero((mass > 1e-10) & (mass < 1.0 - 1e-10))
-    inside = np.arange(max(inside[0] - 1, 0), min(inside[-1] + 2, mass.size))
-    # Cells between points where the mass stands still hold no quantile.
-    keep = inside[np.flatnonzero(np.diff(mass[inside], prepend=-1.0) > 0.0)]
-    part = np.interp(np.arange(1, STRATA) / STRATA, mass[keep], first[keep])
-    means = STRATA * np.diff(np.concatenate([[first[keep[0]]], part, [first[keep[-1]]]]))
+    # Points between which nothing happens but rounding hold no quantile.
+    keep = np.flatnonzero(np.diff(mass, prepend=-1.0) > 1e-9)
+    # d(∫x f)/d(∫f) = x: the curve's slopes are known.
+    curve = CubicHermiteSpline(mass[keep], first[keep], x[keep])
+    ends = np.concatenate([[first[keep[0]]], curve(np.arange(1, STRATA) / STRATA), [first[keep[-1]]]])
+    means = np.sort(STRATA * np.diff(ends))
     mean = float(first[-1])
-    variance = _variance(x, mass) - mean**2
+    variance = max(_variance(x, mass) - mean**2 - smoothing**2, 0.0)
     centred = means - means.mean()
     return mean, math.sqrt(variance), np.asarray(centred / math.sqrt(float(np.mean(np.square(centred)))))
 

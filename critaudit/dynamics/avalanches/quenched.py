@@ -5,8 +5,9 @@ All inputs of a network see the same weights; paths that have ended are taken ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,9 @@ def layers(recipe: Recipe, seed: np.random.SeedSequence) -> Iterator[tuple[Float
         yield weights, biases
 
 
+Draw: TypeAlias = Callable[[Recipe, np.random.SeedSequence], Iterator[tuple[Floats, Floats]]]
+
+
 def inputs(recipe: Recipe, count: int, rng: np.random.Generator) -> Floats:
     """`count` random directions of strength exactly s₀, shape (count, N)."""
     x = rng.standard_normal((count, recipe.width), dtype=np.float32)
@@ -75,15 +79,21 @@ def strengths(x: Floats) -> Floats:
 
 def run(recipe: Recipe, count: int, seed: np.random.SeedSequence) -> AvalancheCounts:
     """One network on `count` inputs: its statistics as one cluster."""
+    path = Path(recipe, count)
+    follow(recipe, path, count, seed)
+    return path.finish()
+
+
+def follow(recipe: Recipe, path: Path, count: int, seed: np.random.SeedSequence, draw: Draw = layers) -> None:
+    """Run one network on `count` inputs and record on `path` what becomes of them; `draw` gives it its weights."""
     for_weights, for_inputs = (np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in (0, 1))
     rng = np.random.Generator(np.random.SFC64(for_inputs))
-    path = Path(recipe, count)
     step = max(1, _NUMBERS_AT_ONCE // recipe.width)
     for first in range(0, count, step):
         alive = np.arange(first, min(first + step, count))
         x = inputs(recipe, alive.size, rng)
         spare = np.empty_like(x)
-        for layer, (weights, biases) in enumerate(layers(recipe, for_weights), start=1):
+        for layer, (weights, biases) in enumerate(draw(recipe, for_weights), start=1):
             h = np.matmul(x, weights, out=spare[: alive.size])
             if recipe.sigma_b:
                 h += biases
@@ -93,7 +103,6 @@ def run(recipe: Recipe, count: int, seed: np.random.SeedSequence) -> AvalancheCo
                 break
             x = x[: alive.size]
             activate(recipe.activation, np.take(h, stay, axis=0, out=x, mode="clip"))
-    return path.finish()
 
 
 def activate(activation: Activation, x: Floats) -> Floats:
@@ -105,12 +114,12 @@ def activate(activation: Activation, x: Floats) -> Floats:
 
 
 class Path:
-    """What becomes of the inputs of one network, layer by layer."""
+    """What becomes of the inputs of one network: layers above threshold (`lasting`) and Σ (s − θ) over them."""
 
     def __init__(self, recipe: Recipe, count: int) -> None:
         self._recipe = recipe
-        self._lasting = np.zeros(count, np.int64)
-        self._excess = np.zeros(count)
+        self.lasting = np.zeros(count, np.int64)
+        self.excess = np.zeros(count)
         self._followed: list[tuple[NDArray[np.intp], Floats]] = []
 
     def record(self, layer: int, alive: NDArray[np.intp], strength: Floats) -> NDArray[np.intp]:
@@ -118,15 +127,15 @@ class Path:
         over = strength - np.float32(self._recipe.strength)
         stay = np.flatnonzero(over >= 0)
         on, above = alive[stay], over[stay]
-        self._lasting[on] = layer
-        self._excess[on] += above
+        self.lasting[on] = layer
+        self.excess[on] += above
         few = int(np.searchsorted(on, _FOLLOWED)) if on.size else 0
         self._followed.append((on[:few], above[:few]))
         return stay
 
     def finish(self) -> AvalancheCounts:
         """The statistics of all inputs, as one cluster."""
-        recipe, lasting = self._recipe, self._lasting
+        recipe, lasting = self._recipe, self.lasting
         tracker = Tracker(recipe.depth, 1, recipe.strength)
         ids = np.concatenate([on for on, _ in self._followed])
         if ids.size:
@@ -134,7 +143,7 @@ class Path:
             each = lasting[:_FOLLOWED][lasting[:_FOLLOWED] > 0]
             tracker.add(above[np.argsort(ids, kind="stable")], each, np.zeros(each.size, np.int64))
         profiles, lags = tracker.finish()
-        excess = recipe.width * self._excess
+        excess = recipe.width * self.excess
         return tally(
             lasting,
             excess + recipe.width * recipe.strength * lasting,
