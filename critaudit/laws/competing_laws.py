@@ -6,16 +6,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import erfc, erfcx
 
 Array = NDArray[np.float64]
+# Value, gradient and second derivatives (11, 12, 22) of a function of two variables.
+_Convex: TypeAlias = Callable[[float, float], tuple[float, tuple[float, float], tuple[float, float, float]]]
 
 LEVEL = 0.1
-_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+_POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +84,73 @@ def cutoff_gain(tail: Array, exponent: float) -> float:
     mean = float(tail.mean())
     mean_grown = float(np.exp(np.minimum(tail, 700.0)).mean())
 
-    def negative(parameters: Array) -> tuple[float, Array]:
-        rate, strength = float(parameters[0]), float(parameters[1]) / mean_grown
-        log_norm, expected, expected_grown = _cutoff_law(rate, strength)
-        value = rate * mean + strength * mean_grown + log_norm
-        return value, np.array([mean - expected, 1.0 - expected_grown / mean_grown])
+    def negative(rate: float, scaled: float) -> tuple[float, tuple[float, float], tuple[float, float, float]]:
+        strength = scaled / mean_grown
+        log_norm, t, grown, weights = _cutoff_nodes(rate, strength)
+        grown = grown / mean_grown
+        weighted = weights * grown
+        first, second = float(weights @ t), float(weighted.sum())
+        bends = float(weights @ np.square(t)) - first**2, float(weighted @ t) - first * second
+        slope = mean - first, 1.0 - second
+        value = rate * mean + scaled + log_norm
+        return value, slope, (*bends, float(weighted @ grown) - second**2)
 
     base = (exponent - 1.0) * mean - math.log(exponent - 1.0)
-    found = minimize(
-        negative,
-        (exponent - 1.0, 0.1),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=((-50.0, None), (1e-9, None)),
-        options={"ftol": 1e-14, "gtol": 1e-9},
+    _, lowest = _descend(negative, (exponent - 1.0, 0.1), (-50.0, 1e-9), (math.inf, math.inf))
+    return max(0.0, tail.size * (base - lowest))
+
+
+def _descend(
+    convex: _Convex, start: tuple[float, float], low: tuple[float, float], high: tuple[float, float]
+) -> tuple[tuple[float, float], float]:
+    """Minimum of a convex function of two variables within bounds: Newton's method, steps halved while they climb.
+
+    `convex` gives its value, gradient, and second derivatives (11, 12, 22).
+    """
+    place = start
+    value, slope, bends = convex(*place)
+    for _ in range(100):
+        held = [
+            (x <= a and g > 0.0) or (x >= b and g < 0.0) for x, g, a, b in zip(place, slope, low, high, strict=True)
+        ]
+        step = _newton(slope, bends, held)
+        if step[0] * slope[0] + step[1] * slope[1] < 1e-13:
+            break
+        # Where the function is far from a parabola, steps stay in proportion.
+        share = min(1.0, *(2.0 * (abs(p) + 0.3) / max(abs(s), 1e-300) for p, s in zip(place, step, strict=True)))
+        step = share * step[0], share * step[1]
+        for _ in range(30):
+            x, y = (min(max(p - s, a), b) for p, s, a, b in zip(place, step, low, high, strict=True))
+            there = convex(x, y)
+            if there[0] < value:
+                break
+            step = 0.5 * step[0], 0.5 * step[1]
+        else:
+            break
+        place, (value, slope, bends) = (x, y), there
+    return place, value
+
+
+def _newton(slope: tuple[float, float], bends: tuple[float, float, float], held: list[bool]) -> tuple[float, float]:
+    """The step from which the quadratic would be at its minimum, along each axis alone where the two are degenerate."""
+    alone = [0.0 if stay else g / max(h, 1e-300) for stay, g, h in zip(held, slope, (bends[0], bends[2]), strict=True)]
+    determinant = bends[0] * bends[2] - bends[1] ** 2
+    if any(held) or determinant <= 1e-12 * bends[0] * bends[2]:
+        return alone[0], alone[1]
+    return (
+        (bends[2] * slope[0] - bends[1] * slope[1]) / determinant,
+        (bends[0] * slope[1] - bends[1] * slope[0]) / determinant,
     )
-    return max(0.0, tail.size * (base - float(found.fun)))
 
 
 def _cutoff_law(rate: float, strength: float) -> tuple[float, float, float]:
     """ln Z, E t and E e^t of the density exp(−rate·t − strength·e^t)/Z on t ≥ 0, for any rate and strength > 0."""
+    log_norm, t, grown, weights = _cutoff_nodes(rate, strength)
+    return log_norm, float(weights @ t), float(weights @ grown)
+
+
+def _cutoff_nodes(rate: float, strength: float) -> tuple[float, Array, Array, Array]:
+    """ln Z of that density, and nodes t, e^t and weights (of sum one) that integrate it."""
     # Integrate to where the integrand is below e^{−40} of its maximum. From a maximum at 0 it falls at least as
     # e^{−(rate + strength)t}; past a maximum inside it falls doubly exponentially.
     peak = max(0.0, math.log(-rate / strength)) if rate < 0.0 else 0.0
@@ -112,13 +162,12 @@ def _cutoff_law(rate: float, strength: float) -> tuple[float, float, float]:
     edges = np.linspace(0.0, end, 9)
     half = 0.5 * np.diff(edges)[:, np.newaxis]
     t = (edges[:-1, np.newaxis] + half + half * _POINTS).ravel()
-    weights = (half * _WEIGHTS).ravel()
     grown = np.exp(t)
     powers = -rate * t - strength * grown
     highest = float(powers.max())
-    weights *= np.exp(powers - highest)
+    weights = (half * _WEIGHTS).ravel() * np.exp(powers - highest)
     total = float(weights.sum())
-    return highest + math.log(total), float(weights @ t) / total, float(weights @ grown) / total
+    return highest + math.log(total), t, grown, weights / total
 
 
 def _exponential(logs: Array) -> Array | None:
@@ -168,15 +217,15 @@ def _lognormal(logs: Array) -> Array | None:
         first = (hazard - z) / root
         return math.log(math.sqrt(0.5 * math.pi) * tail / root), first, (1.0 - a * first) / (2.0 * b)
 
-    def negative(parameters: Array) -> tuple[float, Array]:
-        a, b = float(parameters[0]), float(parameters[1])
+    def negative(a: float, b: float) -> tuple[float, tuple[float, float], tuple[float, float, float]]:
         log_norm, first, second = law(a, b)
-        return a + b * square + log_norm, np.array([1.0 - first, square - second])
+        # Covariances of t and t², as differences of their means.
+        step = 1e-5 * (1.0 + abs(a)), 1e-5 * b
+        by_a, by_b = law(a + step[0], b), law(a, b + step[1])
+        bends = (first - by_a[1]) / step[0], (first - by_b[1]) / step[1], (second - by_b[2]) / step[1]
+        return a + b * square + log_norm, (1.0 - first, square - second), bends
 
-    bounds = ((-40.0, 40.0), (1e-5, 1e4))
-    options = {"ftol": 1e-14, "gtol": 1e-9}
-    found = minimize(negative, (0.5, 0.3), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    a, b = (float(value) for value in found.x)
+    (a, b), _ = _descend(negative, (0.5, 0.3), (-40.0, 1e-5), (40.0, 1e4))
     return -a * t - b * np.square(t) - law(a, b)[0] - logs - math.log(unit)
 
 
