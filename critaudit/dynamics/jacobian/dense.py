@@ -1,7 +1,6 @@
 """Jacobians of single dense layers at the operating point: spectra beside theory and beside the shuffled layer.
 
-The layer-wise Jacobian is J = D·W, D = diag φ′(h) with h the layer's own pre-activations: from the layer's input to
-what lies behind its nonlinearity. Qu22's W·D, between pre-activations, has the same eigenvalues.
+The layer-wise Jacobian is Qu22's J = W·D between pre-activations, see `operating_points`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ _SPECTRA = (4, 2, 1)
 # Seconds on one core of a desktop: with more to do, fewer points are looked at; beyond the second, fewer layers.
 _COMFORTABLE, _BEARABLE = 6.0, 20.0
 _EIGENVALUES = ("jacobian.mean_log_clipped", "jacobian.expanding_share", "jacobian.spectral_radius")
-_FORM = "J = diag φ′(h)·W at the layer's own pre-activations h"
+_FORM = "J = W·diag φ′(h), h the pre-activations that φ turns into the layer's input"
+_BARE = "J = W: no pointwise nonlinearity stands right before this layer"
 _NOT_DENSE = {
     "embedding": "an embedding looks rows up; it has no Jacobian with respect to token ids",
     "recurrent": "a recurrent gate is no layer of its own: it acts together with the others, through products",
@@ -49,13 +49,11 @@ def dense_layers(
     view: ModelView,
     layers: Sequence[Layer],
     *,
-    activation: str | None = None,
     samples: int = POINTS,
 ) -> dict[str, Measurements]:
     """The measurements `jacobian.*` of every dense layer, by tensor; why there are none for layers of other kinds.
 
-    `layers` are the report's layers, aligned with the view's matrices: their α and g go into the theory. `activation`
-    is the name for layers whose activation neither the running network nor the source tells.
+    `layers` are the report's layers, aligned with the view's matrices: their α and g go into the theory.
     """
     found: dict[str, Measurements] = {}
     held = {matrix.tensor: layer for matrix, layer in zip(view.matrices, layers, strict=True)}
@@ -64,8 +62,7 @@ def dense_layers(
         if matrix.tensor not in dense:
             found[printable(matrix.tensor)] = {"jacobian.mean_log": not_applicable(_not_dense(matrix))}
     spectra, chosen = plan(list(dense.values()))
-    names = {tensor: matrix.activation for tensor, matrix in dense.items()}
-    for layer in dense_operating_points(network, names, samples=min(samples, POINTS), activation=activation):
+    for layer in dense_operating_points(network, dense.keys(), samples=min(samples, POINTS)):
         tensor = layer.tensor
         found[printable(tensor)] = _measure(layer, held[tensor], network, spectra, tensor in chosen)
     for tensor in dense:
@@ -131,28 +128,24 @@ def _measure(layer: DenseLayer, held: Layer, network: Running, spectra: int, is_
         if layer.is_square:
             found |= means(layer, copy, held, method) | theory(layer, held)
             if not is_chosen:
-                return found | dict.fromkeys(_EIGENVALUES, _left_out(layer))
+                return found | dict.fromkeys(_EIGENVALUES, undetermined(left_out_reason(layer)))
             return found | spectrum(layer, copy, spectra)
         found["jacobian.mean_log"] = not_applicable(_no_eigenvalues(layer))
         if not is_chosen:
-            return found | {"jacobian.mean_log_singular": _left_out(layer)}
+            return found | {"jacobian.mean_log_singular": undetermined(left_out_reason(layer))}
         return found | rectangular(layer, copy, spectra)
     except (CritauditError, np.linalg.LinAlgError) as error:
         return {"jacobian.mean_log": undetermined(str(error))}
 
 
 def _method(layer: DenseLayer, network: Running) -> str:
-    assert layer.slopes is not None
-    if layer.activation == "identity":
-        return "J = W: no nonlinearity follows" + ("; a batch normalisation's factors included" if layer.scaled else "")
-    between = " and a batch normalisation's factors" if layer.scaled else ""
-    return f"{_FORM}, φ = {layer.activation}{between}; {network.method}"
+    return _BARE if layer.activation is None else f"{_FORM}, φ = {layer.activation}; {network.method}"
 
 
 def _gain(layer: DenseLayer, method: str) -> Measurements:
-    """√(‖J‖_F²/inputs): by how much a small random change of the layer's input grows, in root mean square."""
+    """√(‖J‖_F²/inputs): by how much a small random change of the pre-activations grows, in root mean square."""
     assert layer.slopes is not None
-    squares = np.square(layer.weight).sum(axis=1)
+    squares = np.square(layer.weight).sum(axis=0)
     gains = np.sqrt(np.square(layer.slopes) @ squares / layer.weight.shape[1])
     return {"jacobian.gain": over_points(gains, f"‖J‖_F/√inputs; {method}")}
 
@@ -162,12 +155,13 @@ def _no_eigenvalues(layer: DenseLayer) -> str:
     return f"a {rows}×{columns} Jacobian has no eigenvalues; its singular values are measured instead"
 
 
-def _left_out(layer: DenseLayer) -> Measurement:
+def left_out_reason(layer: DenseLayer) -> str:
+    """Why a layer that is not in the `plan` has no spectrum."""
     rows, columns = layer.weight.shape
     if not _fits(rows, columns):
         limit = f"{LARGEST_SQUARE} (square) and {LARGEST_SIDE} (smaller side)"
-        return undetermined(f"{rows}×{columns}: spectra are computed up to {limit}; the gain is exact at any size")
-    return undetermined("left out to bound the time: in a model of this size spectra are taken in some layers only")
+        return f"{rows}×{columns}: spectra are computed up to {limit}; jacobian.gain is exact at any size"
+    return "left out to bound the time: in a model of this size spectra are taken in some layers only"
 
 
-__all__ = ["LARGEST_SIDE", "LARGEST_SQUARE", "POINTS", "dense_layers", "dense_matrices", "plan"]
+__all__ = ["LARGEST_SIDE", "LARGEST_SQUARE", "POINTS", "dense_layers", "dense_matrices", "left_out_reason", "plan"]

@@ -73,10 +73,9 @@ class DenseModes:
 
 
 def dense_modes(weight: Array, slopes: Array) -> DenseModes:
-    """Modes of a layer's Jacobian: eigenmodes of W·diag(slopes) where it is square, singular ones of diag(slopes)·W.
+    """Modes of a layer's Jacobian J = W·diag(slopes): eigenmodes where it is square, singular ones where it is not.
 
-    Both forms have the same eigenvalues; the vectors of the former are the layer's eigenmodes seen in its
-    pre-activations, as in Qu22. Raises CritauditError where the decomposition does not exist.
+    Raises CritauditError where the decomposition does not exist.
     """
     find = _eigen if weight.shape[0] == weight.shape[1] else _singular
     return _kept(weight, slopes, find)
@@ -115,7 +114,7 @@ def _eigen(weight: Array, slopes: Array) -> DenseModes:
 
 def _singular(weight: Array, slopes: Array) -> DenseModes:
     """Singular modes by the eigenvectors of the smaller Gram matrix, their residuals checked on J itself."""
-    J = slopes[:, None] * weight
+    J = weight * slopes
     if not np.isfinite(J).all():
         raise CritauditError("the Jacobian holds NaN or infinite entries, which have no singular values")
     wide = J.shape[0] <= J.shape[1]

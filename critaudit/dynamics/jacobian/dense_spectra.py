@@ -60,14 +60,14 @@ def spectrum(layer: DenseLayer, copy: Array, points: int) -> Measurements:
 def rectangular(layer: DenseLayer, copy: Array, points: int) -> Measurements:
     assert layer.slopes is not None
     slopes = layer.slopes[:points]
-    logs = [_mean_positive_log(singular_values(row[:, None] * copy)) for row in slopes]
+    logs = [_mean_positive_log(singular_values(copy * row)) for row in slopes]
     other = over_points(logs, f"mean ln σ, entries of W shuffled, same slopes; {_AS_GAIN}")
     return _singular(layer.weight, slopes) | {"jacobian.mean_log_singular_shuffled": other}
 
 
 def _singular(weight: Array, slopes: Array) -> Measurements:
     """Singular values of J at each point: how single steps grow, whatever the eigenvalues say."""
-    values = np.array([singular_values(row[:, None] * weight) for row in slopes])
+    values = np.array([singular_values(weight * row) for row in slopes])
     among = f"{len(values)} × {values.shape[1]} singular values; {_AS_GAIN}"
     zeros = int(np.count_nonzero(values == 0.0))
     left_out = f"{zeros} that are zero, or below 1e-7 of the largest, are left out of the mean" if zeros else None

@@ -1,6 +1,7 @@
 """What independent weights of a layer's own law would give: Qu22's spectrum, at its fixed point and at measured slopes.
 
-The spectrum of J = D·W is that of W·D, the form of Qu22's Eqs. 7 and 8.
+The fixed point is that of a deep network of such layers. `mean_log_iid` takes the slopes that were measured instead,
+and so tells how far W itself is from independent weights.
 """
 
 from __future__ import annotations
@@ -52,10 +53,8 @@ def _law(layer: DenseLayer, held: Layer) -> JacobianLaw | str:
     alpha, g = _weight_law(held)
     if alpha is None or g is None:
         return _NO_LAW
-    if layer.scaled:
-        return "a batch normalisation sets the scale, which the mean field does not cover; measured values only"
-    if layer.activation == "identity" or layer.activation is None:
-        return "no nonlinearity follows, so that there is no fixed point; see jacobian.mean_log_iid"
+    if layer.activation is None:
+        return "no pointwise nonlinearity stands right before the layer: there is no fixed point to compare with"
     try:
         return JacobianLaw(alpha, g, activation=layer.activation)
     except CritauditError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from critaudit.report.measures.measure import Measure
 
-# Single dense layers: J = diag φ′(h)·W.
+# Single dense layers: J = W·diag φ′(h).
 _DENSE = {
     "jacobian.mean_log": Measure(
         "mean log of the Jacobian's eigenvalues",
@@ -36,7 +36,9 @@ _DENSE = {
         "cut-off radius, theory", None, "Beyond it the density of eigenvalues is exponentially small (Qu et al. 2022)."
     ),
     "jacobian.gain": Measure(
-        "gain", "‖J‖_F/√n", "How much a small random change of the layer's input grows, in root mean square."
+        "gain",
+        "‖J‖_F/√n",
+        "How much a small random change of the pre-activations grows in this layer, in root mean square.",
     ),
     "jacobian.norm": Measure("norm of the Jacobian", "‖J‖", "The most that a small change can grow in this layer."),
     "jacobian.mean_log_singular": Measure(
@@ -47,7 +49,7 @@ _DENSE = {
         "expanding directions", None, "Share of the singular values with σ ≥ 1: input directions that grow."
     ),
     "jacobian.condition": Measure("condition of the Jacobian", None, "Largest over smallest singular value."),
-    "jacobian.zero_share": Measure("zero eigenvalues", None, "Of neurons that are off or saturated."),
+    "jacobian.zero_share": Measure("zero eigenvalues", None, "Of inputs whose neuron is off or saturated."),
     "jacobian.residual": Measure(
         "residual of the eigenvectors", None, "Largest relative error of their equation; beyond 1e-6 they are not used."
     ),

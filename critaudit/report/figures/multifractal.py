@@ -1,0 +1,134 @@
+"""How localised the modes of the layers are: D_q curves, and D₂ over depth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from critaudit.report import wording
+from critaudit.report.figures import axes
+from critaudit.report.figures.panels import Panel, grid, heading, panels, series, suffix
+from critaudit.report.figures.panels import left_out as not_drawn
+from critaudit.report.figures.points import Point, left_out, points, rounded, scatter
+from critaudit.report.figures.style import GUIDE, Spec, figure
+from critaudit.report.record import Report
+
+# Series, name in the legend, colour, dash.
+_CURVES = (
+    ("multifractal.dq_left", "left vectors", "#1f7fc4", "solid"),
+    ("multifractal.dq_left_shuffled", "left, entries shuffled", "#1f7fc4", "dot"),
+    ("multifractal.dq_right", "right vectors", "#d55e00", "solid"),
+    ("multifractal.dq_right_shuffled", "right, entries shuffled", "#d55e00", "dot"),
+    ("multifractal.dq_left_reference", "Gaussian vectors", GUIDE, "dash"),
+)
+
+
+def multifractal_curves(report: Report) -> Spec:
+    """D_q of the left and right vectors of up to six layers, with Gaussian vectors of the same length."""
+    drawn, total = panels(report, "multifractal.orders", "multifractal.dq_left", "multifractal.dq_left_reference")
+    domains, rows = grid(drawn)
+    named: set[str] = set()
+    data: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {}
+    for index, (panel, domain) in enumerate(zip(drawn, domains, strict=True)):
+        number = suffix(index)
+        data += _curves(panel, number, named)
+        layout[f"xaxis{number}"] = axes.axis("order q" if index >= len(drawn) - 2 else "") | {
+            "domain": domain[0],
+            "anchor": f"y{number}",
+            "range": [0.0, 10.2],
+        }
+        layout[f"yaxis{number}"] = axes.axis("dimension D_q" if index % 2 == 0 else "") | {
+            "domain": domain[1],
+            "anchor": f"x{number}",
+            "range": [0.0, 1.04],
+        }
+    return figure(
+        data,
+        title=f"Generalised dimensions of the modes of {wording.plural(len(drawn), 'layer')}",
+        caption="D_q is 1 for a mode spread evenly over all neurons and 0 for one on a single neuron; a curve that "
+        "falls with q more steeply than the grey one means that modes are strong on few neurons and weak on many "
+        "(multifractal). Vectors of finite length are never quite even: compare with Gaussian vectors of the same "
+        "length (grey), not with 1. Dotted: the same weights in random places. Square layers: eigenvectors of the "
+        "Jacobian, judge on the left ones; others: singular vectors, left on the outputs and right on the inputs "
+        "(the grey curve belongs to the left ones). It may mislead: neurons that are off or saturated localise modes, "
+        "too.",
+        n=len(drawn),
+        left_out=not_drawn(len(drawn), total, "D_q curves"),
+        height=110 + 250 * rows,
+        annotations=[heading(panel, domain) for panel, domain in zip(drawn, domains, strict=True)],
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+        **layout,
+    )
+
+
+def d2_by_depth(report: Report) -> Spec:
+    """D₂ of every layer's left vectors against Gaussian vectors of the same length and the shuffled layer."""
+    identifiers = ("multifractal.d2_left", "multifractal.d2_left_reference")
+    drawn = points(report, *identifiers)
+    lowest = min(drawn, key=lambda point: point.number(0) - point.number(1))
+    reference = _marks("Gaussian vectors", "line-ew-open", GUIDE, [(point.place, point.number(1)) for point in drawn])
+    others = points(report, "multifractal.d2_left_shuffled")
+    shuffled = _marks("entries shuffled", "x-thin-open", GUIDE, [(point.place, point.number()) for point in others])
+    values = [point.number(0) - point.span(0)[1] for point in drawn]
+    gap = lowest.number(1) - lowest.number(0)
+    return figure(
+        [*scatter(drawn, identifiers, _place, Point.number, bars_y=0), reference, shuffled],
+        title=f"Modes sit on the fewest neurons in layer {lowest.place}: D₂ is {_distance(gap)} Gaussian vectors",
+        caption="Left vectors of each dense layer; bars are 95 % intervals over inputs. Grey dashes are Gaussian "
+        "vectors of the same length: layers of different width can be compared by their distance to them only. Crosses "
+        "are the same weights in random places with the same slopes: what lies between a mark and its cross is the "
+        "arrangement of the weights, what lies between the cross and the dash are heavy tails and neurons that are off "
+        "or saturated.",
+        n=len(drawn),
+        left_out=left_out(report, *identifiers),
+        xaxis=axes.depth(drawn),
+        yaxis=axes.axis("dimension D₂ of the left vectors", range=[max(0.0, min([0.5, *values]) - 0.05), 1.02]),
+    )
+
+
+def _curves(panel: Panel, number: str, named: set[str]) -> list[dict[str, Any]]:
+    """The panel's curves; each name is in the legend once."""
+    traces = []
+    for identifier, name, colour, dash in _CURVES:
+        held = series(panel.layer, identifier)
+        if held is None or len(held) != len(panel.series[0]):
+            continue
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "legendgroup": name,
+                "showlegend": name not in named,
+                "x": list(panel.series[0]),
+                "y": [rounded(value) for value in held],
+                "line": {"color": colour, "dash": dash, "width": 2},
+                "xaxis": f"x{number}",
+                "yaxis": f"y{number}",
+                "customdata": [panel.place] * len(held),
+                "hovertemplate": f"{name}: D = %{{y:.3f}} at q = %{{x}}<extra></extra>",
+            }
+        )
+        named.add(name)
+    return traces
+
+
+def _marks(name: str, symbol: str, colour: str, places: list[tuple[int, float]]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [place for place, _ in places],
+        "y": [value for _, value in places],
+        "marker": {"symbol": symbol, "color": colour, "size": 11, "line": {"width": 2, "color": colour}},
+        "customdata": [place for place, _ in places],
+        "hovertemplate": f"{name}: %{{y:.3f}}<extra></extra>",
+    }
+
+
+def _distance(gap: float) -> str:
+    return f"{wording.number(abs(gap))} {'below' if gap >= 0 else 'above'}"
+
+
+def _place(point: Point) -> float:
+    return point.place
