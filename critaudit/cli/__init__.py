@@ -11,6 +11,7 @@ import click
 
 from critaudit import __version__
 from critaudit.cli.audit import audit_command
+from critaudit.cli.card import card_command
 from critaudit.cli.compare import compare_command
 from critaudit.cli.demo import demo_command
 from critaudit.cli.render import render_command
@@ -63,6 +64,7 @@ def cli(ctx: click.Context) -> None:
 
 
 cli.add_command(audit_command)
+cli.add_command(card_command)
 cli.add_command(compare_command)
 cli.add_command(demo_command)
 cli.add_command(render_command)

@@ -22,6 +22,9 @@ EXIT_FINDINGS = 10
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every command with a report has: where it goes and how much is said."""
     for option in (
+        _remembered("--config", "Thresholds and fail-on.  [default: the nearest critaudit.toml or pyproject.toml]"),
+        _remembered("--junit", "Write the audit as JUnit XML too."),
+        _remembered("--sarif", "Write the findings as SARIF 2.1.0 too."),
         click.option("-q", "--quiet", is_flag=True, help="Print only the paths of the files written."),
         click.option(
             "--fail-on",
@@ -40,6 +43,15 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _remembered(name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A path that `finish` and nobody else wants: kept in the context instead of every command's arguments."""
+
+    def keep(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+        ctx.meta[f"critaudit{name}"] = value
+
+    return click.option(name, type=click.Path(path_type=Path), callback=keep, expose_value=False, help=text)
+
+
 @click.command("audit")
 @click.argument("source")
 @output_options
@@ -55,7 +67,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="Random inputs where none are given.",
 )
-@click.option("--only", help="Analyzers to run, by commas: entries, spectrum, edge, signal.")
+@click.option("--only", help="Analyzers to run, by commas, or all (those that take minutes, too).")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Matrices worked on side by side.  [default: one per core]")
 @click.option(
@@ -87,6 +99,7 @@ def audit_command(
 
     output = output or Path(f"critaudit-{_stem(source)}.html")
     check_writable(output, json_path)
+    check_gates()
     # Opened before the analyzers are imported: what cannot be audited is said at once.
     loading = {name: options.pop(name) for name in ("arch", "random_weights", "trust")}
     view = load(source, activation=options["activation"], seed=options["seed"], **loading)
@@ -99,8 +112,16 @@ def audit_command(
 
 def finish(report: Report, output: Path, json_path: Path | None, fail_on: str | None, quiet: bool) -> None:
     """Write the report's files, summarise it, and exit with the status that its content asks for."""
+    from critaudit.gates import gated, read_configuration
+
     ctx = click.get_current_context()
-    written = write(report, output, json_path)
+    demands = read_configuration(ctx.meta.get("critaudit--config"))
+    fail_on = fail_on or demands.fail_on
+    try:
+        report = gated(report, demands.thresholds)
+    finally:  # a threshold that makes no sense loses no result
+        written = write(report, output, json_path)
+    written += _write_for_machines(report, ctx.meta.get("critaudit--sarif"), ctx.meta.get("critaudit--junit"), fail_on)
     if quiet:
         for path in written:
             click.echo(str(path))
@@ -118,6 +139,27 @@ def finish(report: Report, output: Path, json_path: Path | None, fail_on: str | 
         bar = SEVERITIES.index(fail_on)
         if any(SEVERITIES.index(finding.severity) >= bar for finding in report.findings):
             ctx.exit(EXIT_FINDINGS)
+
+
+def check_gates() -> None:
+    """Raise UsageError, before the work, where the configuration makes no sense or SARIF or JUnit cannot be written."""
+    from critaudit.gates import read_configuration
+
+    meta = click.get_current_context().meta
+    check_writable(meta.get("critaudit--sarif"), meta.get("critaudit--junit"))
+    read_configuration(meta.get("critaudit--config"))
+
+
+def _write_for_machines(report: Report, sarif: Path | None, junit: Path | None, fail_on: str | None) -> list[Path]:
+    from critaudit.report.junit import to_junit
+    from critaudit.report.sarif import to_sarif
+
+    written = []
+    if sarif is not None:
+        written.append(to_sarif(report, sarif))
+    if junit is not None:
+        written.append(to_junit(report, junit, fail_on=fail_on or "problem"))  # type: ignore[arg-type]
+    return written
 
 
 def check_writable(*paths: Path | None) -> None:

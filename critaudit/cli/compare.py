@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from critaudit.cli.audit import check_writable, finish, output_options
+from critaudit.cli.audit import check_gates, check_writable, finish, output_options
 
 
 @click.command("compare")
@@ -36,6 +36,7 @@ def compare_command(
     """
     output = output or Path("critaudit-comparison.html")
     check_writable(output, json_path)
+    check_gates()
     from critaudit.comparing import compare
 
     found = compare(a, b, only=only.split(",") if only is not None else None, device=device, seed=seed)
