@@ -12,8 +12,10 @@ from critaudit.dynamics.avalanches.tracking import Floats, Tracker
 from critaudit.laws.crackling.records import Array, AvalancheCounts, Integers
 from critaudit.laws.crackling.tally import tally
 
-# Of large ensembles, every eighth path is followed layer by layer for profiles and regression sums.
+# Of large ensembles, every eighth path is followed layer by layer for profiles and regression sums; of deep ones fewer,
+# so that the layers that are remembered take 64 MB at most.
 _FOLLOWED = 8
+_REMEMBERED = 2**24
 
 
 class Steps(Protocol):
@@ -82,7 +84,8 @@ def endings(task: Task, steps: Steps, tracker: Tracker | None = None) -> tuple[I
     """
     paths, depth = task.clusters * task.paths_each, task.depth
     count = min(steps.slots, paths)
-    followed = 0 if tracker is None else count if paths < 4 * count else count // _FOLLOWED
+    followed = count if paths < 4 * count else count // _FOLLOWED
+    followed = min(followed, max(1, _REMEMBERED // depth)) if tracker is not None else 0
     slots = _Slots(count, followed, depth)
     lasting, excess = np.zeros(paths, np.int64), np.zeros(paths)
     state, started, theta = steps.start(count), count, np.float32(task.threshold)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -29,6 +30,7 @@ Block: TypeAlias = Callable[[], AvalancheCounts]
 # Work is cut into blocks of whole clusters with a seed each, the same for any number of workers.
 _PATHS_PER_BLOCK = 2**17
 _DRAWN_PATHS_PER_BLOCK = 2**13
+_MOST_NETWORKS_PER_BLOCK = 16
 _WIDEST_MATRIX = 2**15
 _WIDEST_CHAIN = 10**7
 _DEEPEST = 10**6
@@ -108,7 +110,7 @@ def simulate(
             device = "cpu"
         else:
             blocks, method = _own_weights(recipe, networks, each, seed, device)
-        counts = merge(_run(blocks, threads, networks, progress))
+        counts = _run(blocks, threads, networks, progress)
     return Simulation(
         counts, recipe.width, recipe.depth, recipe.sigma_w, recipe.sigma_b, recipe.activation.name, recipe.strength,
         ensemble, recipe.alpha, networks, each, seed, device, method,
@@ -162,40 +164,44 @@ def _own_weights(
             "the fresh ensemble has no matrices and goes further"
         )
     seeds = np.random.SeedSequence(seed).spawn(networks)
+    # Networks share what a block costs beside them, once there are enough blocks for every worker.
+    size = max(1, min(_MOST_NETWORKS_PER_BLOCK, networks // 64))
+    parts = [seeds[first : first + size] for first in range(0, networks, size)]
     if device == "cpu":
 
-        def block(own: np.random.SeedSequence) -> Block:
+        def block(own: list[np.random.SeedSequence]) -> Block:
             return lambda: quenched.run(recipe, each, own)
 
-        return [(1, block(own)) for own in seeds], "matrix products (NumPy, float32)"
+        return [(len(own), block(own)) for own in parts], "matrix products (NumPy, float32)"
     from critaudit.dynamics.avalanches import quenched_torch
 
     where = quenched_torch.place(device)
     quenched_torch.torch_activation(recipe.activation.name)
 
-    def there(own: np.random.SeedSequence) -> Block:
+    def there(own: list[np.random.SeedSequence]) -> Block:
         return lambda: quenched_torch.run(recipe, each, own, where)
 
-    return [(1, there(own)) for own in seeds], f"matrix products (PyTorch on {device}, float32)"
+    return [(len(own), there(own)) for own in parts], f"matrix products (PyTorch on {device}, float32)"
 
 
-def _run(
-    blocks: list[tuple[int, Block]], threads: int, networks: int, progress: Progress | None
-) -> list[AvalancheCounts]:
+def _run(blocks: list[tuple[int, Block]], threads: int, networks: int, progress: Progress | None) -> AvalancheCounts:
     """All blocks' results in order."""
-    done, results = 0, []
     with ThreadPoolExecutor(max_workers=min(threads, len(blocks))) as pool:
-        futures = [pool.submit(block) for _, block in blocks]
-        try:
-            for (clusters, _), future in zip(blocks, futures, strict=True):
-                results.append(future.result())
+        futures = deque(pool.submit(block) for _, block in blocks)
+
+        def results() -> Iterator[AvalancheCounts]:
+            done = 0
+            for clusters, _ in blocks:
+                yield futures.popleft().result()
                 done += clusters
                 if progress is not None:
                     progress("networks", done, networks)
+
+        try:
+            return merge(results())
         finally:
             for future in futures:
                 future.cancel()
-    return results
 
 
 def recipe_of(

@@ -5,7 +5,7 @@ All inputs of a network see the same weights; paths that have ended are taken ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critaudit.dynamics.avalanches.tracking import Floats, Tracker
-from critaudit.laws.crackling.records import AvalancheCounts
+from critaudit.laws.crackling.records import AvalancheCounts, Integers
 from critaudit.laws.crackling.tally import tally
 from critaudit.laws.nulls import quick_stable
 from critaudit.theory.activations import Activation
 
 # Inputs run together while their activity takes at most 2²⁵ numbers (128 MB, twice); weights are drawn again for more.
 _NUMBERS_AT_ONCE = 2**25
-# Profiles and regression sums come from so many inputs of each network at most.
+# Profiles and regression sums come from so many inputs of each network at most, and from so many layers of them all.
 _FOLLOWED = 4096
+_REMEMBERED = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,12 @@ def strengths(x: Floats) -> Floats:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x) / np.float32(x.shape[1])))
 
 
-def run(recipe: Recipe, count: int, seed: np.random.SeedSequence) -> AvalancheCounts:
-    """One network on `count` inputs: its statistics as one cluster."""
-    path = Path(recipe, count)
-    follow(recipe, path, count, seed)
-    return path.finish()
+def run(recipe: Recipe, count: int, seeds: Sequence[np.random.SeedSequence]) -> AvalancheCounts:
+    """Networks with these seeds on `count` inputs each, one cluster per network."""
+    paths = [Path(recipe, count) for _ in seeds]
+    for path, seed in zip(paths, seeds, strict=True):
+        follow(recipe, path, count, seed)
+    return counts_of(recipe, paths)
 
 
 def follow(recipe: Recipe, path: Path, count: int, seed: np.random.SeedSequence, draw: Draw = layers) -> None:
@@ -117,41 +119,48 @@ class Path:
     """What becomes of the inputs of one network: layers above threshold (`lasting`) and Σ (s − θ) over them."""
 
     def __init__(self, recipe: Recipe, count: int) -> None:
-        self._recipe = recipe
+        self._threshold = np.float32(recipe.strength)
+        self._most = min(_FOLLOWED, max(1, _REMEMBERED // recipe.depth))
         self.lasting = np.zeros(count, np.int64)
         self.excess = np.zeros(count)
-        self._followed: list[tuple[NDArray[np.intp], Floats]] = []
+        self._layers: list[tuple[NDArray[np.intp], Floats]] = []
 
     def record(self, layer: int, alive: NDArray[np.intp], strength: Floats) -> NDArray[np.intp]:
         """Note this layer's strengths of the inputs still in an avalanche; which of them (places) are so after it."""
-        over = strength - np.float32(self._recipe.strength)
+        over = strength - self._threshold
         stay = np.flatnonzero(over >= 0)
         on, above = alive[stay], over[stay]
         self.lasting[on] = layer
         self.excess[on] += above
-        few = int(np.searchsorted(on, _FOLLOWED)) if on.size else 0
-        self._followed.append((on[:few], above[:few]))
+        few = int(np.searchsorted(on, self._most))
+        self._layers.append((on[:few], above[:few]))
         return stay
 
-    def finish(self) -> AvalancheCounts:
-        """The statistics of all inputs, as one cluster."""
-        recipe, lasting = self._recipe, self.lasting
-        tracker = Tracker(recipe.depth, 1, recipe.strength)
-        ids = np.concatenate([on for on, _ in self._followed])
-        if ids.size:
-            above = np.concatenate([strength for _, strength in self._followed])
-            each = lasting[:_FOLLOWED][lasting[:_FOLLOWED] > 0]
-            tracker.add(above[np.argsort(ids, kind="stable")], each, np.zeros(each.size, np.int64))
-        profiles, lags = tracker.finish()
-        excess = recipe.width * self.excess
-        return tally(
-            lasting,
-            excess + recipe.width * recipe.strength * lasting,
-            excess,
-            np.zeros(lasting.size, np.int64),
-            depth=recipe.depth,
-            cluster_count=1,
-            threshold=recipe.strength,
-            lags=lags,
-            profiles=profiles,
-        )
+    def followed(self) -> tuple[Floats, Integers]:
+        """s − θ in all layers of the first inputs' avalanches, end to end, and how long each of these lasted."""
+        ids, above = (np.concatenate(parts) for parts in zip(*self._layers, strict=True))
+        lasting = self.lasting[: self._most]
+        return above[np.argsort(ids, kind="stable")], lasting[lasting > 0]
+
+
+def counts_of(recipe: Recipe, paths: Sequence[Path]) -> AvalancheCounts:
+    """The statistics of networks that have run, one cluster each."""
+    tracker = Tracker(recipe.depth, len(paths), recipe.strength)
+    for cluster, path in enumerate(paths):
+        above, each = path.followed()
+        if each.size:
+            tracker.add(above, each, np.full(each.size, cluster))
+    profiles, lags = tracker.finish()
+    lasting = np.concatenate([path.lasting for path in paths])
+    excess = recipe.width * np.concatenate([path.excess for path in paths])
+    return tally(
+        lasting,
+        excess + recipe.width * recipe.strength * lasting,
+        excess,
+        np.repeat(np.arange(len(paths)), [path.lasting.size for path in paths]),
+        depth=recipe.depth,
+        cluster_count=len(paths),
+        threshold=recipe.strength,
+        lags=lags,
+        profiles=profiles,
+    )

@@ -6,12 +6,12 @@ The numbers differ from those of the CPU, whose generator is another one; the st
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from critaudit.dynamics.avalanches.quenched import Path, Recipe
+from critaudit.dynamics.avalanches.quenched import Path, Recipe, counts_of
 from critaudit.errors import UnavailableError, UsageError
 from critaudit.laws.crackling.records import AvalancheCounts
 
@@ -35,34 +35,42 @@ def place(device: str) -> torch.device:
     return found
 
 
-def run(recipe: Recipe, count: int, seed: np.random.SeedSequence, device: torch.device) -> AvalancheCounts:
-    """One network on `count` inputs: its statistics as one cluster. float32 throughout, TF32 off."""
+def run(recipe: Recipe, count: int, seeds: Sequence[np.random.SeedSequence], device: torch.device) -> AvalancheCounts:
+    """Networks with these seeds on `count` inputs each, one cluster per network. float32 throughout, TF32 off."""
+    import torch
+
+    paths = [Path(recipe, count) for _ in seeds]
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        for path, seed in zip(paths, seeds, strict=True):
+            follow(recipe, path, count, seed, device)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+    return counts_of(recipe, paths)
+
+
+def follow(recipe: Recipe, path: Path, count: int, seed: np.random.SeedSequence, device: torch.device) -> None:
+    """Run one network on `count` inputs and record on `path` what becomes of them."""
     import torch
 
     phi = torch_activation(recipe.activation.name)
     for_weights, for_inputs = (int(word) for word in seed.generate_state(2, np.uint64) >> np.uint64(1))
     drawn = torch.Generator(device).manual_seed(for_inputs)
-    path = Path(recipe, count)
     step = max(1, _NUMBERS_AT_ONCE // recipe.width)
-    precision = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        for first in range(0, count, step):
-            alive = np.arange(first, min(first + step, count))
-            x = torch.randn((alive.size, recipe.width), generator=drawn, device=device)
-            x *= recipe.strength / _strengths(x)[:, None]
-            layers = _Layers(recipe, torch.Generator(device).manual_seed(for_weights), device)
-            for layer in range(1, recipe.depth + 1):
-                weights, biases = layers.next()
-                h = torch.matmul(x, weights) + biases
-                stay = path.record(layer, alive, _strengths(h).cpu().numpy())
-                alive = alive[stay]
-                if not alive.size:
-                    break
-                x = phi(h[torch.from_numpy(stay).to(device)])
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = precision
-    return path.finish()
+    for first in range(0, count, step):
+        alive = np.arange(first, min(first + step, count))
+        x = torch.randn((alive.size, recipe.width), generator=drawn, device=device)
+        x *= recipe.strength / _strengths(x)[:, None]
+        layers = _Layers(recipe, torch.Generator(device).manual_seed(for_weights), device)
+        for layer in range(1, recipe.depth + 1):
+            weights, biases = layers.next()
+            h = torch.matmul(x, weights) + biases
+            stay = path.record(layer, alive, _strengths(h).cpu().numpy())
+            alive = alive[stay]
+            if not alive.size:
+                break
+            x = phi(h[torch.from_numpy(stay).to(device)])
 
 
 def _strengths(x: torch.Tensor) -> torch.Tensor:

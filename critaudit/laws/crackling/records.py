@@ -9,8 +9,8 @@ counted, never a duration. Nothing here grows with the number of avalanches.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,18 @@ class ProfileSums:
         """No avalanche yet, for durations 1 … `durations`."""
         square = (durations, durations)
         return cls(np.zeros(durations, np.int64), *(np.zeros(square) for _ in range(4)))
+
+    def plus(self, other: ProfileSums) -> ProfileSums:
+        """Both together, for as many durations as the one with more has; a new record unless one is empty."""
+        small, large = sorted((self, other), key=lambda sums: sums.counts.size)
+        size = small.counts.size
+        if size == 0:
+            return large
+        result = ProfileSums(*(np.array(getattr(large, part.name)) for part in fields(self)))
+        result.counts[:size] += small.counts
+        for name in ("total", "total_squares", "excess", "excess_squares"):
+            getattr(result, name)[:size, :size] += getattr(small, name)
+        return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,31 +175,30 @@ def duration_edges(depth: int) -> Integers:
     return np.concatenate([exact, np.unique(shared)]).astype(np.int64)
 
 
-def merge(parts: Sequence[AvalancheCounts]) -> AvalancheCounts:
+def merge(parts: Iterable[AvalancheCounts]) -> AvalancheCounts:
     """One ensemble out of several of equal depth: their clusters one after the other, their profiles added up.
 
-    Raises CritauditError for no parts, or parts whose depths differ.
+    Parts may come one by one, and only one at a time need exist with its profiles. `threshold` is kept where all have
+    the same. Raises CritauditError for no parts, or parts whose depths differ.
     """
-    if not parts or len({part.depth for part in parts}) != 1:
-        raise CritauditError("ensembles can be merged where there is at least one and all have the same depth")
-    durations = max(part.profiles.counts.size for part in parts)
-    profiles = ProfileSums.zeros(durations)
+    kept: list[AvalancheCounts] = []
+    profiles = ProfileSums.zeros(0)
     for part in parts:
-        size = part.profiles.counts.size
-        profiles.counts[:size] += part.profiles.counts
-        for name in ("total", "total_squares", "excess", "excess_squares"):
-            getattr(profiles, name)[:size, :size] += getattr(part.profiles, name)
-    thresholds = {part.threshold for part in parts}
+        profiles = profiles.plus(part.profiles)
+        kept.append(replace(part, profiles=ProfileSums.zeros(0)))
+    if not kept or len({part.depth for part in kept}) != 1:
+        raise CritauditError("ensembles can be merged where there is at least one and all have the same depth")
+    thresholds = {part.threshold for part in kept}
     return replace(
-        parts[0],
+        kept[0],
         threshold=thresholds.pop() if len(thresholds) == 1 else None,
-        paths=np.concatenate([part.paths for part in parts]),
-        none=np.concatenate([part.none for part in parts]),
-        censored=np.concatenate([part.censored for part in parts]),
-        durations=np.concatenate([part.durations for part in parts]),
-        lags=np.concatenate([part.lags for part in parts]),
-        total=_merged_sizes([part.total for part in parts]),
-        excess=_merged_sizes([part.excess for part in parts]),
+        paths=np.concatenate([part.paths for part in kept]),
+        none=np.concatenate([part.none for part in kept]),
+        censored=np.concatenate([part.censored for part in kept]),
+        durations=np.concatenate([part.durations for part in kept]),
+        lags=np.concatenate([part.lags for part in kept]),
+        total=_merged_sizes([part.total for part in kept]),
+        excess=_merged_sizes([part.excess for part in kept]),
         profiles=profiles,
     )
 

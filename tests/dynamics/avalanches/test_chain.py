@@ -73,7 +73,7 @@ def test_given_every_site_drawn_when_compared_then_durations_and_sizes_have_one_
     width: int, name: str, sigma_w: float, sigma_b: float
 ) -> None:
     of = recipe(width, name, sigma_w, sigma_b)
-    chain, sites = by_chain(of, 60_000), by_sites(of, 1_200_000 // width)
+    chain, sites = by_chain(of, 40_000), by_sites(of, 600_000 // width)
     assert len(np.unique(sites[0])) > 5
     for ours, theirs in zip(chain, sites, strict=True):
         assert ks_2samp(ours, theirs).pvalue > 1e-6

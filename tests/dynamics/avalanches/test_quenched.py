@@ -66,7 +66,7 @@ def assert_same(ours: AvalancheCounts, theirs: AvalancheCounts) -> None:
 )
 def test_given_a_tiny_network_when_brute_forced_then_every_statistic_agrees(of: Recipe) -> None:
     seed = np.random.SeedSequence(11).spawn(2)[1]
-    ours = quenched.run(of, 150, seed)
+    ours = quenched.run(of, 150, [seed])
     assert ours.avalanches > 10
     assert_same(ours, brute_force(of, 150, seed))
 
@@ -75,18 +75,18 @@ def test_given_more_inputs_than_fit_when_run_in_parts_then_the_weights_are_the_s
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     of = Recipe(8, 12, 1.2, 0.1, named_activation("tanh"), 0.3)
-    whole = quenched.run(of, 100, np.random.SeedSequence(1))
+    whole = quenched.run(of, 100, [np.random.SeedSequence(1)])
     monkeypatch.setattr(quenched, "_NUMBERS_AT_ONCE", 8 * 7)
-    assert_same(quenched.run(of, 100, np.random.SeedSequence(1)), whole)
+    assert_same(quenched.run(of, 100, [np.random.SeedSequence(1)]), whole)
 
 
 def test_given_more_inputs_than_are_followed_when_run_then_profiles_come_from_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     of = Recipe(8, 12, 1.2, 0.1, named_activation("tanh"), 0.3)
-    first = quenched.run(of, 40, np.random.SeedSequence(1))
+    first = quenched.run(of, 40, [np.random.SeedSequence(1)])
     monkeypatch.setattr(quenched, "_FOLLOWED", 40)
-    many = quenched.run(of, 100, np.random.SeedSequence(1))
+    many = quenched.run(of, 100, [np.random.SeedSequence(1)])
     np.testing.assert_array_equal(many.profiles.counts, first.profiles.counts)
     np.testing.assert_allclose(many.lags, first.lags, rtol=1e-5)
     assert many.avalanches > first.avalanches

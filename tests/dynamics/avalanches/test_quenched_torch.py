@@ -40,7 +40,7 @@ def test_given_a_function_when_asked_for_a_gpu_then_one_line_says_that_a_name_is
 def test_given_the_same_matrices_when_multiplied_path_by_path_then_counts_agree(alpha: float, recurrent: bool) -> None:
     of = Recipe(12, 20, 1.1 if alpha == 2.0 else 0.9, 0.1, named_activation("tanh"), 0.3, alpha, recurrent)
     seed = np.random.SeedSequence(4)
-    counts = quenched_torch.run(of, 100, seed, CPU)
+    counts = quenched_torch.run(of, 100, [seed], CPU)
     for_weights, for_inputs = (int(word) for word in seed.generate_state(2, np.uint64) >> np.uint64(1))
     x = torch.randn((100, 12), generator=torch.Generator().manual_seed(for_inputs)).double().numpy()
     x *= 0.3 / np.sqrt(np.mean(x**2, axis=1, keepdims=True))
