@@ -45,13 +45,11 @@ def multifractal_curves(report: Report) -> Spec:
     return figure(
         data,
         title=f"Generalised dimensions of the modes of {wording.plural(len(drawn), 'layer')}",
-        caption="D_q is 1 for a mode spread evenly over all neurons and 0 for one on a single neuron; a curve that "
-        "falls with q more steeply than the grey one means that modes are strong on few neurons and weak on many "
-        "(multifractal). Vectors of finite length are never quite even: compare with Gaussian vectors of the same "
-        "length (grey), not with 1. Dotted: the same weights in random places. Square layers: eigenvectors of the "
-        "Jacobian, judge on the left ones; others: singular vectors, left on the outputs and right on the inputs "
-        "(the grey curve belongs to the left ones). It may mislead: neurons that are off or saturated localise modes, "
-        "too.",
+        caption="D_q is 1 for a mode spread evenly over all neurons, 0 for one on a single neuron. Compare with "
+        "Gaussian vectors of the same length (grey), which are never quite even: a steeper fall means modes that are "
+        "strong on few neurons and weak on many (multifractal). Dotted: the same weights in random places. Square "
+        "layers: eigenvectors, judge on the left ones; others: singular vectors, left on the outputs (grey belongs to "
+        "them), right on the inputs. It may mislead: neurons that are off or saturated localise modes, too.",
         n=len(drawn),
         left_out=not_drawn(len(drawn), total, "D_q curves"),
         height=110 + 250 * rows,
@@ -74,11 +72,11 @@ def d2_by_depth(report: Report) -> Spec:
     return figure(
         [*scatter(drawn, identifiers, _place, Point.number, bars_y=0), reference, shuffled],
         title=f"Modes sit on the fewest neurons in layer {lowest.place}: D₂ is {_distance(gap)} Gaussian vectors",
-        caption="Left vectors of each dense layer; bars are 95 % intervals over inputs. Grey dashes are Gaussian "
-        "vectors of the same length: layers of different width can be compared by their distance to them only. Crosses "
-        "are the same weights in random places with the same slopes: what lies between a mark and its cross is the "
-        "arrangement of the weights, what lies between the cross and the dash are heavy tails and neurons that are off "
-        "or saturated.",
+        caption="Left vectors of each dense layer; bars are 95 % intervals over inputs. Dashes are Gaussian vectors of "
+        "the same length: only the distance to them can be compared between widths. Crosses are the same weights in "
+        "random places with the same slopes, in one draw: from the dash to the cross it is heavy tails and neurons "
+        "that are off or saturated; from the cross to the mark, where that is more than a few hundredths, the "
+        "arrangement of the weights.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         xaxis=axes.depth(drawn),

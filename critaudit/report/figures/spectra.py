@@ -20,24 +20,23 @@ def jacobian_spectrum(report: Report) -> Spec:
     domains, rows = grid(drawn, headroom=0.16)
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}
+    named: set[str] = set()
     for index, (panel, domain) in enumerate(zip(drawn, domains, strict=True)):
-        data += _traces(panel, suffix(index), is_first=index == 0)
-        reach = 1.08 * max(1.0, _radius(panel), panel.number("jacobian.cutoff_radius_theory") or 0.0)
-        layout |= _axes(
-            suffix(index), domain, rounded(reach), is_lowest=index >= len(drawn) - 2, is_left=index % 2 == 0
-        )
+        traces = _traces(panel, suffix(index))
+        data += [trace | {"showlegend": trace["name"] not in named} for trace in traces]
+        named |= {trace["name"] for trace in traces}
+        edges = {"is_lowest": index >= len(drawn) - 2, "is_left": index % 2 == 0}
+        layout |= _axes(suffix(index), domain, _reach(panel), **edges)
     outside = sum(_radius(panel) >= 1.0 for panel in drawn)
     whole = wording.plural(len(drawn), "layer")
     return figure(
         data,
         title=f"Eigenvalues of the Jacobian: some reach beyond the unit circle in {outside} of {whole}",
-        caption="Each dot is an eigenvalue of the layer’s Jacobian at one input. Outside the unit circle (grey) a "
-        "small change grows when the layer acts again, inside it fades. The dashed circle is where the eigenvalues of "
-        "independent weights with the layer’s α and g thin out (cut-off radius, theory for wide layers with a bounded "
-        "nonlinearity at their fixed point); with heavy tails a few lie beyond it. It may mislead: one step can grow "
-        "by more than the largest eigenvalue, because the eigenvectors are not orthogonal (see the norm); the theory’s "
-        "slopes are those of a deep network of such layers, yours are those of the input; and trained weights are not "
-        "independent.",
+        caption="Each dot is an eigenvalue of the layer’s Jacobian at one input: outside the unit circle a small "
+        "change grows when the layer acts again, inside it fades. Dashed: where the eigenvalues of independent weights "
+        "with the layer’s α and g thin out in a deep network of such layers (theory); with heavy tails a few lie "
+        "beyond, also beyond the picture (ρ is the largest). It may mislead: one step can grow by more than ρ (see the "
+        "norm of the Jacobian), and trained weights are not independent.",
         n=sum(len(panel.series[0]) for panel in drawn),
         left_out=left_out(len(drawn), total, "eigenvalues"),
         height=90 + 330 * rows,
@@ -47,11 +46,11 @@ def jacobian_spectrum(report: Report) -> Spec:
     )
 
 
-def _traces(panel: Panel, number: str, *, is_first: bool) -> list[dict[str, Any]]:
+def _traces(panel: Panel, number: str) -> list[dict[str, Any]]:
     real, imaginary = panel.series
     upper = [(x, y) for x, y in zip(real, imaginary, strict=True)]
     mirrored = upper + [(x, -y) for x, y in upper if y > 0.0]
-    place = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": is_first}
+    place = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
     marks = {
         "type": "scatter",
         "mode": "markers",
@@ -104,9 +103,16 @@ def _radius(panel: Panel) -> float:
     return max(math.hypot(x, y) for x, y in zip(*panel.series, strict=True))
 
 
+def _reach(panel: Panel) -> float:
+    """How far the axes go: a few eigenvalues far out must not shrink the rest to a dot."""
+    radii = sorted(math.hypot(x, y) for x, y in zip(*panel.series, strict=True))
+    most = max(1.0, panel.number("jacobian.cutoff_radius_theory") or 0.0, radii[int(0.97 * (len(radii) - 1))])
+    return rounded(1.08 * max(most, min(radii[-1], 1.5 * most)))
+
+
 def _below(panel: Panel) -> str:
     share = panel.number("jacobian.expanding_share")
-    mean = panel.number("jacobian.mean_log")
+    radius = panel.number("jacobian.spectral_radius")
     parts = [] if share is None else [f"{wording.share(share)} expand"]
-    parts += [] if mean is None else [f"⟨ln|λ|⟩ = {wording.number(mean)}"]
+    parts += [] if radius is None else [f"ρ = {wording.number(radius)}"]
     return ", ".join(parts)
