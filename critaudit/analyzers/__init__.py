@@ -8,11 +8,12 @@ from critaudit.analyzers.base import Analyzer
 from critaudit.analyzers.edge import EDGE
 from critaudit.analyzers.entries import ENTRIES
 from critaudit.analyzers.manifold import MANIFOLD
+from critaudit.analyzers.multifractal import MULTIFRACTAL
 from critaudit.analyzers.signal import SIGNAL
 from critaudit.analyzers.spectrum import SPECTRUM
 from critaudit.errors import UsageError
 
-ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, SIGNAL, MANIFOLD)
+ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, SIGNAL, MULTIFRACTAL, MANIFOLD)
 
 
 def select(only: Iterable[str] | None) -> tuple[Analyzer, ...]:

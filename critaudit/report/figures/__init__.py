@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from critaudit.report.figures.coverage import coverage_by_kind
 from critaudit.report.figures.manifold import manifold_growth, manifold_projections, manifold_shape
+from critaudit.report.figures.multifractal import d2_by_depth, multifractal_curves
 from critaudit.report.figures.planes import alpha_g_plane, j0_j_plane
 from critaudit.report.figures.points import can_draw
 from critaudit.report.figures.profiles import alpha_by_depth, chi1_by_depth, spectrum_by_depth, strength_by_depth
+from critaudit.report.figures.spectra import jacobian_spectrum
 from critaudit.report.figures.style import Spec, template
 from critaudit.report.record import Report
 
@@ -47,6 +49,9 @@ _DRAWINGS: dict[str, Drawing] = {
     "chi1_by_depth": Drawing(("edge.chi1",), chi1_by_depth),
     "j0_j_plane": Drawing(("edge.j0", "edge.j"), j0_j_plane),
     "strength_by_depth": Drawing(("signal.strength",), strength_by_depth),
+    "jacobian_spectrum": Drawing(("jacobian.spectral_radius",), jacobian_spectrum),
+    "multifractal_curves": Drawing(("multifractal.d2_left",), multifractal_curves),
+    "d2_by_depth": Drawing(("multifractal.d2_left", "multifractal.d2_left_reference"), d2_by_depth),
     "manifold_shape": Drawing(("manifold.cv", "manifold.participation"), manifold_shape),
     "manifold_growth": Drawing(("manifold.stretch",), manifold_growth),
     "manifold_projections": Drawing((), manifold_projections, model=("manifold.pictures",)),
