@@ -27,11 +27,13 @@
   const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   const plots = [...document.querySelectorAll(".plot")];
   plots.forEach((plot) => (plot.style.minHeight = `${plot.dataset.height}px`)); // nothing moves when it is drawn
-  const narrowLegend = (figure) => ({
-    entrywidth: figure.data.some((trace) => trace.name.length > 12) ? 0.98 : 0.48,
-    entrywidthmode: "fraction",
-    font: { size: 11 },
-  });
+  // On a phone a legend has one or two columns; beyond four rows it makes the figure higher, not the plot lower.
+  const narrowLegend = (figure, layout) => {
+    const names = figure.data.filter((trace) => trace.showlegend !== false).map((trace) => trace.name ?? "");
+    const columns = names.some((name) => name.length > 12) ? 1 : 2;
+    layout.legend = { entrywidth: 0.98 / columns, entrywidthmode: "fraction", font: { size: 11 } };
+    if (layout.showlegend !== false) layout.height += 19 * Math.max(0, Math.ceil(names.length / columns) - 4);
+  };
   const PAPER = 660; // pixels: A4 and Letter with usual margins
   const draw = (plot, dark = isDark(), paper = false) => {
     if (typeof Plotly === "undefined") {
@@ -43,7 +45,7 @@
     const layout = { ...figure.layout, template: dark ? figures.templates.dark : figures.templates.light, autosize: !paper };
     if (paper) layout.width = PAPER;
     const narrow = plot.clientWidth < 480;
-    if (narrow) layout.legend = narrowLegend(figure);
+    if (narrow) narrowLegend(figure, layout);
     Plotly.react(plot, figure.data, layout, { ...config, displayModeBar: narrow || paper ? false : "hover" });
     if (!drawn.has(plot)) {
       drawn.add(plot);

@@ -93,6 +93,7 @@ def _environment() -> Environment:
         with_interval=wording.with_interval,
         setting=_setting,
         breakable=_breakable,
+        paragraph=_paragraph,
         measure=measures.describe,
         analyzer=measures.analyzer,
     )
@@ -111,6 +112,13 @@ def _breakable(name: str) -> Any:
 
     escaped = str(escape(printable(name, limit=600)))
     return _markup(re.sub(r"([._]+)(?=[^._])", r"\1<wbr>", escaped))
+
+
+def _paragraph(text: str) -> Any:
+    """A longer text of ours, such as a figure's caption, with what it quotes made printable."""
+    from markupsafe import escape
+
+    return escape(printable(text, limit=2000))
 
 
 def _guides(report: Report) -> list[tuple[str, str | None]]:

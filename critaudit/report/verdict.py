@@ -96,7 +96,7 @@ def _summaries(report: Report) -> list[str]:
 def _undetermined(report: Report) -> str:
     """What a computation without a model did not give, with its reasons."""
     gaps: dict[str, list[str]] = {}
-    for name in measures.tabled(report.model):
+    for name in measures.ordered(report.model):
         held = report.model[name]
         if held.status in ("not_applicable", "undetermined"):
             gaps.setdefault(held.reason or wording.status(held.status), []).append(measures.describe(name).label)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -28,6 +29,7 @@ By: TypeAlias = Literal["sigma_w", "sigma_w2"]
 
 # Lengths below the former are zero within the rounding of the length map, beyond the latter they are called infinite.
 _SHORTEST, _LONGEST = 1e-14, 1e30
+_SHORTEST_EDGE, _LONGEST_EDGE = 1e-18, 1e13
 # Search grid in ln q: an eighth of an octave to a factor 1.3 misses no root of a function as smooth as a length map.
 _RATIO = 1.25
 
@@ -103,7 +105,10 @@ def fixed_point(
     def growth(q: float) -> float:
         return (variance_w * mean_square(q, phi) + variance_b) / q - 1.0
 
-    q = _attractor(growth, variance_b, start)
+    def growth_on_grid(q: float) -> float:
+        return (variance_w * _mean_square_on_grid(q, phi) + variance_b) / q - 1.0
+
+    q = _attractor(growth, growth_on_grid, variance_b, start)
     if q is None:
         limit = variance_w * diverging_growth(phi)
         return FixedPoint("diverges", None, limit, limit)
@@ -174,10 +179,10 @@ def edge_points(sigma_b: float, activation: AnyActivation = "tanh") -> tuple[Edg
         return (EdgePoint(1.0 / math.sqrt(mean_square_slope(1.0, phi)), 0.0, 1.0, 1.0, True),)
 
     def excess(q: float) -> float:
-        # A function with no slope anywhere has K = 0 and no edge.
-        return q - mean_square(q, phi) / max(mean_square_slope(q, phi), 1e-300) - variance_b
+        return _edge_variance(q, phi) - variance_b
 
-    lengths = _sign_changes(excess, max(variance_b, 1e-18), 1e13)
+    # The same lengths for every σ_b, so that a whole edge costs little more than a point.
+    lengths = _sign_changes(excess, [(q, _edge_variance_on_grid(q, phi) - variance_b) for q in _edge_lengths()])
     if variance_b == 0.0 and mean_square(0.0, phi) == 0.0:
         lengths.insert(0, 0.0)
     points = [_edge_at(q, sigma_b, phi) for q in lengths if mean_square_slope(q, phi) > 1e-12]
@@ -244,11 +249,19 @@ def _at(q: float, variance_w: float, phi: Activation, status: Status) -> FixedPo
     return FixedPoint(status, q, variance_w * mean_square_growth(q, phi), variance_w * mean_square_slope(q, phi))
 
 
-def _attractor(growth: Callable[[float], float], variance_b: float, start: float) -> float | None:
+@lru_cache(maxsize=4096)
+def _mean_square_on_grid(q: float, phi: Activation) -> float:
+    """V(q) at the steps of a search, which are the same for all σ_w and σ_b."""
+    return mean_square(q, phi)
+
+
+def _attractor(
+    growth: Callable[[float], float], growth_on_grid: Callable[[float], float], variance_b: float, start: float
+) -> float | None:
     """First zero of the relative growth of q on the side that q moves to from `start`; None where it grows forever."""
     if not 0.0 < start < _LONGEST:
         raise CritauditError(f"start = {start} was given, but a signal's length is a positive finite number")
-    q, here = start, growth(start)
+    q, here = start, growth_on_grid(start)
     if here == 0.0:
         return start
     ratio = _RATIO if here > 0.0 else 1.0 / _RATIO
@@ -256,20 +269,37 @@ def _attractor(growth: Callable[[float], float], variance_b: float, start: float
     shortest = 0.5 * variance_b if variance_b > 0.0 else _SHORTEST
     while (q < _LONGEST) if here > 0.0 else (q > shortest):
         after = q * ratio
-        there = growth(after)
+        there = growth_on_grid(after)
         if here * there <= 0.0:
             return float(brentq(growth, q, after, xtol=1e-15 * q, rtol=1e-14))
         q, here = after, there
     return None if here > 0.0 else 0.0
 
 
-def _sign_changes(function: Callable[[float], float], low: float, high: float) -> list[float]:
-    """Roots between `low` and `high`, one for each sign change on a logarithmic grid.
+@lru_cache(maxsize=1)
+def _edge_lengths() -> tuple[float, ...]:
+    """Lengths between which roots along the edge are sought."""
+    count = 1 + math.ceil(math.log(_LONGEST_EDGE / _SHORTEST_EDGE) / math.log(_RATIO))
+    return tuple(np.geomspace(_SHORTEST_EDGE, _LONGEST_EDGE, count).tolist())
+
+
+def _edge_variance(q: float, phi: Activation) -> float:
+    """σ_b² at the point of the edge where signals have length q: q − V(q)/K(q)."""
+    # A function with no slope anywhere has K = 0 and no edge.
+    return q - mean_square(q, phi) / max(mean_square_slope(q, phi), 1e-300)
+
+
+@lru_cache(maxsize=4096)
+def _edge_variance_on_grid(q: float, phi: Activation) -> float:
+    return _edge_variance(q, phi)
+
+
+def _sign_changes(function: Callable[[float], float], values: Iterable[tuple[float, float]]) -> list[float]:
+    """Roots of `function`, one for each sign change of its `values` (q, function(q)) at growing q.
 
     `function` is a difference of numbers of size q: where it is below 1e-14·q it is rounding and has no sign.
     """
-    grid = np.geomspace(low, high, 1 + math.ceil(math.log(high / low) / math.log(_RATIO))).tolist()
-    points = [(q, value) for q in grid if abs(value := function(q)) > 1e-14 * q]
+    points = [(q, value) for q, value in values if abs(value) > 1e-14 * q]
     return [
         float(brentq(function, a, b, xtol=1e-15 * a, rtol=1e-14))
         for (a, value_a), (b, value_b) in itertools.pairwise(points)

@@ -10,7 +10,7 @@ import pytest
 from critaudit.measurement import measured
 from critaudit.report import Layer, Report
 from critaudit.report.figures.axes import logarithmic
-from critaudit.report.figures.planes import ORDERED_LINE
+from critaudit.theory.phase_lines_table import ORDERED_LINE
 from critaudit.theory.spin_glass import boundary
 from tests.report.make import empty_report, hostile_report, small_report
 

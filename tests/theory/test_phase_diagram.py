@@ -11,6 +11,7 @@ import pytest
 
 from critaudit.errors import CritauditError
 from critaudit.theory import gaussian
+from critaudit.theory.build_phase_lines import ALPHAS
 from critaudit.theory.levy import (
     JacobianAverage,
     JacobianLaw,
@@ -19,7 +20,7 @@ from critaudit.theory.levy import (
     phase_diagram,
     phase_diagrams,
 )
-from critaudit.theory.ordered_line_table import ORDERED_LINE
+from critaudit.theory.phase_lines_table import CHAOTIC_LINE, FIXED_POINT_LINE, ORDERED_LINE
 
 # Qu22 by PHYSICS: the figure's line and the text's.
 CUTOFF = {1.0: 0.47687, 1.2: 0.51428, 1.5: 0.60201, 1.8: 0.76266, 1.9: 0.85636, 2.0: 1.0}
@@ -32,12 +33,16 @@ def test_given_both_definitions_when_the_ordered_line_is_asked_then_it_has_the_p
     assert ordered_line(alpha, definition="fixed_point") == pytest.approx(FIXED_POINT[alpha], abs=6e-6)
 
 
-def test_given_the_table_for_figures_when_compared_then_every_point_and_every_chord_is_on_the_line() -> None:
-    for alpha, g in ORDERED_LINE:
-        assert g == pytest.approx(ordered_line(alpha), abs=6e-6)
+def test_given_the_tables_for_figures_when_compared_then_points_and_chords_are_on_the_lines() -> None:
+    for (alpha, cutoff), (_, fixed) in list(zip(ORDERED_LINE, FIXED_POINT_LINE, strict=True))[::3]:
+        assert cutoff == pytest.approx(ordered_line(alpha), abs=6e-6)
+        assert fixed == pytest.approx(ordered_line(alpha, definition="fixed_point"), abs=6e-6)
     for (left, low), (right, high) in list(itertools.pairwise(ORDERED_LINE))[::7]:
         assert ordered_line(0.5 * (left + right)) == pytest.approx(0.5 * (low + high), abs=5e-3)
-    assert (ORDERED_LINE[0][0], ORDERED_LINE[-1]) == (0.5, (2.0, 1.0))
+    diagram = phase_diagram([alpha for alpha, _ in CHAOTIC_LINE[::6]], [1.0])
+    np.testing.assert_allclose(diagram.chaotic_line, [g for _, g in CHAOTIC_LINE[::6]], atol=6e-5)
+    assert (ORDERED_LINE[0][0], ORDERED_LINE[-1], CHAOTIC_LINE[-1]) == (0.5, (2.0, 1.0), (2.0, 1.0))
+    assert [alpha for alpha, _ in ORDERED_LINE] == [alpha for alpha, _ in CHAOTIC_LINE] == list(ALPHAS)
 
 
 @pytest.mark.parametrize("alpha", [0.6, 1.3, 1.95])

@@ -2,41 +2,123 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from critaudit.report import wording
 from critaudit.report.figures import axes
-from critaudit.report.figures.points import Point, left_out, points, scatter
+from critaudit.report.figures.points import Point, left_out, points, rounded, safe, scatter
+from critaudit.report.figures.regions import Window, border, labels, regions
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
-from critaudit.theory.ordered_line_table import ORDERED_LINE
+from critaudit.theory.phase_lines_table import CHAOTIC_LINE, FIXED_POINT_LINE, ORDERED_LINE
 from critaudit.theory.spin_glass_table import BOUNDARY
+
+_MOVED = (
+    " A ring joined to a mark is the layer as it is, where an i.i.d. layer would have the Jacobian’s mean ln|λ| that "
+    "was measured relative to the layer with its entries shuffled: their distance is what the arrangement of the "
+    "weights adds. It may mislead: it folds all structure into one number, at one operating point, and a mean of "
+    "logarithms says nothing of the strongest directions."
+)
 
 
 def alpha_g_plane(report: Report) -> Spec:
-    """Every layer in the plane of stable exponent α and weight scale g, with the ordered line of theory."""
+    """Every layer on the phase diagram of heavy-tailed networks: as an i.i.d. surrogate, and as it is where known."""
     identifiers = ("entries.alpha", "entries.g_forward")
     drawn = points(report, *identifiers)
     marks = scatter(
         drawn, identifiers, lambda point: point.number(0), lambda point: point.number(1), bars_x=0, bars_y=1
     )
-    alphas, gs = zip(*ORDERED_LINE, strict=True)
-    scale = axes.scale([point.number(1) for point in drawn])
-    lowest = min(point.number() - point.span()[1] for point in drawn)
+    moved = _as_they_are(drawn)
+    window = _window(drawn, [g for _, g in moved])
+    caption = (
+        "Left is heavier-tailed, up is stronger (N = fan-in). Each mark is an i.i.d. surrogate: its layer’s tail and "
+        "scale, as if the weights were independent, which trained ones are not. Regions are theory for wide tanh "
+        "networks: below, signals all but die out; above, small differences grow. The chaotic line is where the "
+        "Jacobian’s average of f₁ (L = 1, radii cut at r₀ = 0.01) falls back to its value on the ordered line. It "
+        "moves with r₀: at α = 1.5 from g = 2.01 to 1.50 without a cut. Bars are 95 % intervals."
+    )
     return figure(
-        [*marks, _guide(alphas, gs, "ordered line (cutoff), tanh, i.i.d.")],
+        [
+            *regions(ORDERED_LINE, CHAOTIC_LINE, window),
+            *_movements(moved),
+            *marks,
+            border(ORDERED_LINE, "ordered line (cutoff), tanh, i.i.d."),
+            border(FIXED_POINT_LINE, "ordered line (fixed point)", dash="dot", width=1),
+            border(CHAOTIC_LINE, "chaotic line (L = 1, r₀ = 0.01)", dash="solid"),
+        ],
         title=f"{wording.plural(len(drawn), 'layer')} by the weight of their tails (α) and their scale (g)",
-        caption="Left is heavier-tailed, up is stronger (N = fan-in). The ordered line is theory for tanh and "
-        "independent weights: below it signals all but die out in a network of such layers. Trained weights are not "
-        "independent and your activation may not be tanh: read each mark as an i.i.d. surrogate of its layer. "
-        "Bars are 95 % intervals.",
+        caption=caption + (_MOVED if moved else ""),
         n=len(drawn),
         left_out=left_out(report, *identifiers),
-        height=440,
-        xaxis=axes.axis("stable exponent α (no unit)", range=[max(0.0, min(0.95, lowest - 0.05)), 2.06]),
-        yaxis=axes.axis("weight scale g (no unit)", **(scale or {"rangemode": "tozero"})),
+        height=500,
+        xaxis=axes.axis("stable exponent α (no unit)", range=[window.left, 2.06]),
+        yaxis=axes.axis("weight scale g (no unit)", **_g_axis(window)),
+        annotations=labels(ORDERED_LINE, CHAOTIC_LINE, window),
     )
+
+
+def _window(drawn: list[Point], moved: list[float]) -> Window:
+    """The part of the plane that holds all marks and the three regions."""
+    gs = [g for g in [*(point.number(1) for point in drawn), *moved] if g > 0.0]
+    left = min(0.95, min(point.number() - point.span()[1] for point in drawn) - 0.05)
+    if gs and axes.scale(gs):
+        return Window(max(0.0, left), 0.6 * min(*gs, 0.5), 1.6 * max(*gs, 2.0), logarithmic=True)
+    return Window(max(0.0, left), 0.0, 1.08 * max([*gs, 2.2]))
+
+
+def _g_axis(window: Window) -> dict[str, Any]:
+    if not window.logarithmic:
+        return {"range": window.range}
+    return axes.logarithmic([window.bottom, window.top]) | {"range": window.range}
+
+
+def _as_they_are(drawn: list[Point]) -> list[tuple[Point, float]]:
+    """The layers whose Jacobian was measured beside that of their shuffled entries, at the g that makes up for it.
+
+    Shuffling keeps (α, g). The Jacobian's mean logarithm is ln g + …, so that the difference between the layer as it is
+    and its shuffled copy is a shift of ln g.
+    """
+    found = []
+    for point in drawn:
+        held = [point.layer.measurements.get(name) for name in ("jacobian.mean_log", "jacobian.mean_log_shuffled")]
+        numbers = [item.number for item in held if item is not None and item.number is not None]
+        if len(numbers) == 2 and abs(numbers[0] - numbers[1]) < 50.0:
+            found.append((point, rounded(point.number(1) * math.exp(numbers[0] - numbers[1]))))
+    return found
+
+
+def _movements(moved: list[tuple[Point, float]]) -> list[dict[str, Any]]:
+    """A thin line from each surrogate to the layer as it is, and an open ring there."""
+    if not moved:
+        return []
+    segments_x = [x for point, _ in moved for x in (point.number(0), point.number(0), None)]
+    segments_y = [y for point, g in moved for y in (point.number(1), g, None)]
+    common = {"type": "scatter", "showlegend": False, "hoverinfo": "skip"}
+    return [
+        common
+        | {
+            "mode": "lines",
+            "name": "from the surrogate to the layer as it is",
+            "x": segments_x,
+            "y": segments_y,
+            "line": {"color": GUIDE, "width": 1},
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "the layer as it is",
+            "x": [point.number(0) for point, _ in moved],
+            "y": [g for _, g in moved],
+            "marker": {"symbol": "circle-open", "size": 8 if len(moved) <= 200 else 5, "color": GUIDE},
+            "text": [
+                f"{safe(point.layer.name)}, as it is<br>g·exp(Δ mean ln|λ|) = {wording.number(g)}" for point, g in moved
+            ],
+            "customdata": [point.place for point, _ in moved],
+            "hovertemplate": "%{text}<extra></extra>",
+        },
+    ]
 
 
 def j0_j_plane(report: Report) -> Spec:
