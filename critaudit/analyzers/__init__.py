@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from critaudit.analyzers.asymptotic import ASYMPTOTIC
 from critaudit.analyzers.base import Analyzer
 from critaudit.analyzers.edge import EDGE
 from critaudit.analyzers.entries import ENTRIES
@@ -13,7 +14,7 @@ from critaudit.analyzers.signal import SIGNAL
 from critaudit.analyzers.spectrum import SPECTRUM
 from critaudit.errors import UsageError
 
-ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, SIGNAL, MULTIFRACTAL, MANIFOLD)
+ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, ASYMPTOTIC, SIGNAL, MULTIFRACTAL, MANIFOLD)
 
 
 def select(only: Iterable[str] | None) -> tuple[Analyzer, ...]:

@@ -13,7 +13,7 @@ from critaudit.measurement import Measurement, measured, not_applicable, undeter
 from critaudit.report.record import Finding, Layer
 from critaudit.theory import gaussian, spin_glass
 
-_IDS = ("j0", "j", "chi1", "distance", "phase")
+_IDS = ("j0", "j", "chi1", "distance", "boundary", "margin", "phase")
 # |ln χ₁| beyond which a signal's small differences grow or fade by 2 per layer: worth a word.
 _FAR = math.log(2.0)
 _LINEAR = "no nonlinearity follows this layer (an output, or a linear path): it has no edge of its own"
@@ -46,7 +46,9 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
         ),
     }
     activation = matrix.activation or settings.activation
-    return measurements | _chi1(j, error, activation, layer) | {"edge.phase": _phase(j0, j, activation, layer)}
+    return (
+        measurements | _chi1(j, error, activation, layer) | _coupling_plane((j0, error0), (j, error), activation, layer)
+    )
 
 
 def _no_variance(layer: LayerInput) -> str | None:
@@ -86,16 +88,43 @@ def _chi1(j: float, error: float, activation: str | None, layer: LayerInput) -> 
     }
 
 
-def _phase(j0: float, j: float, activation: str | None, layer: LayerInput) -> Measurement:
+def _coupling_plane(
+    j0: tuple[float, float], j: tuple[float, float], activation: str | None, layer: LayerInput
+) -> Measurements:
+    """Where the layer is in the (J₀, J) plane, given both with their errors: boundary, margin and phase."""
+    matrix, names = layer.matrix, ("edge.boundary", "edge.margin", "edge.phase")
     if activation != "tanh":
-        return not_applicable("the (J₀, J) boundary is that of tanh layers" if activation else _NO_ACTIVATION)
-    if layer.matrix.rows != layer.matrix.columns or layer.matrix.kernel:
-        return not_applicable("the (J₀, J) boundary is that of square layers")
+        what = "the (J₀, J) boundary is that of tanh layers; ln χ₁ (edge.distance) says it for other activations"
+        return dict.fromkeys(names, not_applicable(what if activation else _NO_ACTIVATION))
+    if matrix.rows != matrix.columns or matrix.kernel:
+        what = "the (J₀, J) boundary is that of square layers; ln χ₁ (edge.distance) says it for other shapes"
+        return dict.fromkeys(names, not_applicable(what))
+    n = layer.blocks.size
     try:
-        phase = str(spin_glass.phase(j0, j))
+        edge = spin_glass.boundary(j0[0])
+        low, high = sorted(spin_glass.boundary(abs(end)) for end in (abs(j0[0]) - j0[1], abs(j0[0]) + j0[1]))
+        phase = str(spin_glass.phase(j0[0], j[0]))
     except CritauditError as error:
-        return undetermined(str(error))
-    return measured(phase, n=layer.blocks.size, method="(J₀, J) against Zhang21's boundary")
+        return dict.fromkeys(names, undetermined(str(error)))
+    margin, caveat = j[0] - edge, _NORMALISED if layer.normalised else _no_variance(layer)
+    # J and J₀ are uncorrelated for symmetric entries; their errors add in squares.
+    below, above = math.hypot(j[1], high - edge), math.hypot(j[1], edge - low)
+    return {
+        "edge.boundary": measured(
+            edge,
+            interval=(low, high),
+            n=n,
+            method="J at which a tanh layer of this J₀ is at the edge of chaos (Zhang21, Eq. 5)",
+        ),
+        "edge.margin": measured(
+            margin,
+            interval=(margin - below, margin + above),
+            n=n,
+            method="J − J at the boundary; interval from those of J and J₀",
+            reason=caveat,
+        ),
+        "edge.phase": measured(phase, n=n, method="(J₀, J) against Zhang21's boundary"),
+    }
 
 
 def _summary(layers: Sequence[Layer]) -> Measurements:

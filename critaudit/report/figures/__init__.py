@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from critaudit.report.figures.asymptotic import asymptotic_by_depth
 from critaudit.report.figures.coverage import coverage_by_kind
 from critaudit.report.figures.manifold import manifold_growth, manifold_projections, manifold_shape
 from critaudit.report.figures.multifractal import d2_by_depth, multifractal_curves
@@ -48,6 +49,7 @@ _DRAWINGS: dict[str, Drawing] = {
     "spectrum_by_depth": Drawing(("spectrum.norm", "spectrum.stable_rank"), spectrum_by_depth),
     "chi1_by_depth": Drawing(("edge.chi1",), chi1_by_depth),
     "j0_j_plane": Drawing(("edge.j0", "edge.j"), j0_j_plane),
+    "asymptotic_by_depth": Drawing(("asymptotic.exponent", "asymptotic.jacobian"), asymptotic_by_depth),
     "strength_by_depth": Drawing(("signal.strength",), strength_by_depth),
     "jacobian_spectrum": Drawing(("jacobian.spectral_radius",), jacobian_spectrum),
     "multifractal_curves": Drawing(("multifractal.d2_left",), multifractal_curves),

@@ -8,6 +8,7 @@ from typing import Any
 
 from critaudit.report import wording
 from critaudit.report.figures import axes
+from critaudit.report.figures.guides import guides
 from critaudit.report.figures.points import Point, left_out, points, rounded, safe, scatter
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Layer, Report
@@ -26,7 +27,7 @@ def manifold_shape(report: Report) -> Spec:
     below = scatter(drawn, identifiers, _place, lambda point: point.number(1), bars_y=1)
     last = drawn[-1]
     wide = axes.scale([*(point.number(1) for point in drawn), 1.0])
-    guides, labels = _guides(
+    lines, labels = guides(
         ("y", _CV_OF_A_LINE, "on a line:<br>0.48", False),
         ("y", _CV_OF_TANH_CIRCLE, "2-unit circle<br>behind tanh:<br>0.16", False),
         ("y2", 2.0, "circle: 2", bool(wide)),
@@ -46,7 +47,7 @@ def manifold_shape(report: Report) -> Spec:
         xaxis=axes.depth(drawn) | {"anchor": "y2"},
         yaxis=axes.axis("unevenness CV", domain=[0.55, 1.0], range=[0.0, max(0.55, *_ends(drawn, 0))]),
         yaxis2=axes.axis("dimension PR", domain=[0.0, 0.45], **(wide or {"range": [0.8, _top(drawn)]})),
-        shapes=guides,
+        shapes=lines,
         annotations=labels,
         margin={"r": 92},
     )
@@ -60,7 +61,7 @@ def manifold_growth(report: Report) -> Spec:
     above = scatter(drawn, ("manifold.stretch",), _place, Point.number, bars_y=0)
     below = scatter(turning, ("manifold.turns",), _place, Point.number, bars_y=0)
     named = {trace["name"] for trace in above}
-    guides, labels = _guides(("y", 1.0, "input<br>circle: 1", True), ("y2", 1.0, "circle: 1", True))
+    lines, labels = guides(("y", 1.0, "input<br>circle: 1", True), ("y2", 1.0, "circle: 1", True))
     panels = 2 if turning else 1
     unresolved = left_out(report, "manifold.turns")
     layout: dict[str, Any] = {
@@ -81,7 +82,7 @@ def manifold_growth(report: Report) -> Spec:
         left_out=" ".join(filter(None, (left_out(report, "manifold.stretch"), unresolved and f"Turns: {unresolved}"))),
         height=540 if turning else 380,
         xaxis=axes.depth(drawn or turning) | ({"anchor": "y2"} if turning else {}),
-        shapes=guides[:panels],
+        shapes=lines[:panels],
         annotations=labels[:panels],
         margin={"r": 72},
         **layout,
@@ -179,30 +180,6 @@ def _heading(place: int, held: Any, x: float, y: float) -> dict[str, Any]:
         "yanchor": "bottom",
         "showarrow": False,
     }
-
-
-def _guides(*levels: tuple[str, float, str, bool]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Horizontal lines: the axis, the height, its meaning in the right margin, and whether the axis is logarithmic."""
-    lines, labels = [], []
-    for axis, height, label, logarithmic in levels:
-        line = {"color": GUIDE, "dash": "dash", "width": 1}
-        lines.append(
-            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": axis, "y0": height, "y1": height, "line": line}
-        )
-        labels.append(
-            {
-                "text": label,
-                "xref": "paper",
-                "x": 1,
-                "xanchor": "left",
-                "xshift": 4,
-                "align": "left",
-                "yref": axis,
-                "y": math.log10(height) if logarithmic else height,
-                "yanchor": "middle",
-            }
-        )
-    return lines, labels
 
 
 def _how_many(report: Report) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from critaudit.report.measures import (
+    asymptotic,
     avalanche,
     change,
     edge,
@@ -23,6 +24,7 @@ _TABLES = {
     "entries": entries.MEASURES,
     "spectrum": spectrum.MEASURES,
     "edge": edge.MEASURES,
+    "asymptotic": asymptotic.MEASURES,
     "signal": signal.MEASURES,
     "jacobian": jacobian.MEASURES,
     "multifractal": multifractal.MEASURES,

@@ -11,6 +11,10 @@ MEASURES = {
         "susceptibility", "χ₁", "Mean squared slope of one layer: below 1 differences shrink, above 1 they grow."
     ),
     "edge.distance": Measure("distance from the edge", "ln χ₁", "Negative on the ordered side, else positive."),
+    "edge.boundary": Measure("spread at the edge", "J at J₀", "J of the (J₀, J) boundary of square tanh layers."),
+    "edge.margin": Measure(
+        "margin to the edge", "J − J at J₀", "Below 0 ordered, above 0 chaotic: Zhang et al. 2021, square tanh layers."
+    ),
     "edge.phase": Measure("phase", None, "Ordered, ferromagnetic or chaotic, by the (J₀, J) boundary of tanh layers."),
     "edge.distance_mean": Measure("mean distance from the edge", "ln χ₁"),
 }
