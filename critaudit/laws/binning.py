@@ -163,17 +163,18 @@ def _floats(flat: NDArray[np.generic]) -> Bins:
 def _sorted(ascending: NDArray[np.generic]) -> Bins:
     """Bins of sorted values around their median: each is a run of one code, whatever order they came in."""
     # Infinities lie at the ends, NaN come last; zeros are left out.
-    first, low, last = np.searchsorted(ascending, np.array([-np.inf, 0.0, np.inf], ascending.dtype)).tolist()
-    first += int(np.count_nonzero(ascending[:low] == -np.inf))
-    high = low + int(np.count_nonzero(ascending[low:last] == 0))
-    known = np.concatenate([ascending[first:low], ascending[high:last]])
-    centre, exponent = 0.0, 0
-    if known.size:
-        quarter, centre, far = (float(known[(known.size * part) // 4]) for part in (1, 2, 3))
-        exponent = _exponent(far - quarter, known)
+    low, last = np.searchsorted(ascending, np.array([0.0, np.inf], ascending.dtype)).tolist()
+    first, high = np.searchsorted(ascending, np.array([-np.inf, 0.0], ascending.dtype), side="right").tolist()
+    known, centre, exponent = low - first + last - high, 0.0, 0
+    if known:
+        places = (first + (known * part) // 4 for part in (1, 2, 3))
+        quarter, centre, far = (float(ascending[place if place < low else place + high - low]) for place in places)
+        exponent = _exponent(far - quarter, ascending[[first, last - 1]])
     shift = bit_shift(ascending.size)
     distances, centre = _distances(ascending, centre, exponent)
-    codes = (distances + np.float32(0.0)).view(np.uint32) >> np.uint32(shift)  # one zero, not two
+    distances += np.float32(0.0)  # one zero, not two
+    codes = distances.view(np.uint32)
+    np.right_shift(codes, np.uint32(shift), out=codes)
     bounds = np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1, [codes.size]])
     used, counts = codes[bounds[:-1]], np.diff(bounds)
     counts[used == _code_of_zero(shift, centre, exponent)] -= high - low

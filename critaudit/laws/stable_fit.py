@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from critaudit.errors import CritauditError
 from critaudit.laws.binning import Bins, bin_values, merge
 from critaudit.laws.device_binning import bin_tensor, is_tensor
 from critaudit.laws.stable_likelihood import (
+    CHI_SQUARE_95,
     HIGHEST,
     LOWEST,
     Sample,
@@ -23,7 +25,7 @@ from critaudit.laws.stable_likelihood import (
     polish,
     profile_bound,
 )
-from critaudit.laws.stable_table import centre, starts
+from critaudit.laws.stable_table import away_from_gaussian, centre, starts
 
 Array = NDArray[np.float64]
 
@@ -248,9 +250,8 @@ def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
     mean, variance, loglik = peak.gaussian
     start = np.array([math.log(1e-6), 0.0, mean, math.log(variance / 2) / 2])
     near = maximise(peak.coarse, start, limit=0)[1]
-    # Here the log-likelihood is linear in 2 − α: the first guess is where that line has fallen by 1.92.
-    guess = math.log(1.92 * math.exp(start[0]) / max(-float(near.gradient[0]), 1e-12)) - start[0]
-    low = profile_bound(peak.coarse, start, near, +1, min(max(guess, 0.5), 13.0))
+    guess = _gaussian_bound(peak.coarse, mean, variance)
+    low = profile_bound(peak.coarse, start, near, +1, min(max(guess - start[0], 0.5), 13.0))
     sigma = bins.scale * math.sqrt(variance / 2)
     location, location_se = bins.middle + bins.scale * mean, sigma * math.sqrt(2 / bins.n)
     loglik -= bins.n * math.log(bins.scale)
@@ -274,6 +275,27 @@ def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
         mu_s0=location,
         mu_s0_se=location_se,
     )
+
+
+def _gaussian_bound(sample: Sample, mean: float, variance: float) -> float:
+    """About η where twice the profile log-likelihood has fallen by 3.84 from the Gaussian's, in first order of 2 − α.
+
+    There the density is the Gaussian's times 1 + (2 − α)·h. Location and scale follow by one step of scoring.
+    """
+    y = (sample.points - mean) / math.sqrt(variance / 2)
+    h = away_from_gaussian(y)[0]
+    finite = np.isfinite(h)
+    y, h, weights = y[finite], h[finite], sample.weights[finite]
+    slopes = np.gradient(h, y)
+
+    def excess(eta: float) -> float:
+        distance = math.exp(eta)
+        pull = weights * distance * slopes / (1 + distance * h)
+        gained = pull.sum() ** 2 + (pull @ y) ** 2 / 4
+        return float(-(weights @ np.log1p(distance * h)) - gained / sample.total) - CHI_SQUARE_95 / 2
+
+    low, high = math.log(1e-9), math.log(0.5)
+    return float(brentq(excess, low, high, xtol=0.01)) if excess(low) < 0 < excess(high) else low
 
 
 def _record(bins: Bins, peak: _Peak, *, boundary: bool) -> StableFit:
