@@ -72,24 +72,33 @@ def normal_scores(values: NDArray[np.generic], rng: np.random.Generator) -> Norm
     # Steps are relative, so any scale will do that float32 can hold.
     exponent = math.frexp(spread)[1]
     scale = 1.0 if abs(exponent) < 60 else math.ldexp(1.0, max(-1000, min(1000, -exponent)))
-    # Codes of positive floats ascend, those of negative ones (sign bit set) descend.
+    # Codes of positive floats ascend, those of negative ones (sign bit set) descend; sorted values give runs of them.
     half = 1 << (31 - _SHIFT)
-    order = np.concatenate([np.arange(2 * half - 1, half - 1, -1), np.arange(half)])
-    counts = np.bincount(_steps(sample, middle, scale), minlength=2 * half)[order]
-    occupied = counts > 0
-    shares = counts[occupied] / sample.size
-    bounds = np.concatenate([[0.0], np.cumsum(shares)])
+    codes = _steps(sample, middle, scale)
+    places = np.where(codes < half, codes + half, 2 * half - 1 - codes)
+    ends = np.append(np.flatnonzero(places[1:] != places[:-1]) + 1, sample.size)
+    occupied, bounds = places[ends - 1], np.concatenate([[0.0], ends / sample.size])
+    shares = np.diff(bounds)
     smallest = 0.5 / sample.size
-    ascending = ndtri(np.clip(bounds, smallest, 1.0 - smallest))[np.cumsum(occupied)]
+    # What lies between occupied steps, or beyond them, has the score of the boundary.
+    gaps = ndtri(np.clip(bounds, smallest, 1.0 - smallest))
+    ascending = np.repeat(gaps, np.diff(occupied, prepend=-1, append=2 * half - 1))
     ascending[occupied] = ndtri(bounds[:-1] + 0.5 * shares)
-    scores = np.empty(2 * half, dtype=np.float32)
-    scores[order] = ascending
+    scores = _by_code(ascending)
     below = share = None
     if shares.max() > _TIED:
-        below, share = np.empty_like(scores), np.zeros_like(scores)
-        below[order] = bounds[np.cumsum(occupied)] - counts / sample.size
-        share[order] = counts / sample.size
+        tied = np.zeros(2 * half)
+        tied[occupied] = shares
+        starts = np.repeat(bounds, np.diff(occupied, prepend=-1, append=2 * half - 1))
+        starts[occupied] = bounds[:-1]
+        below, share = _by_code(starts), _by_code(tied)
     return NormalScores(middle, scale, scores, below, share, rng)
+
+
+def _by_code(ascending: NDArray[np.float64]) -> NDArray[np.float32]:
+    """From the order of the numbers to that of their codes."""
+    half = ascending.size // 2
+    return np.concatenate([ascending[half:], ascending[half - 1 :: -1]]).astype(np.float32)
 
 
 def _steps(values: NDArray[np.generic], middle: float, scale: float) -> NDArray[np.intp]:
@@ -99,5 +108,6 @@ def _steps(values: NDArray[np.generic], middle: float, scale: float) -> NDArray[
             distance = np.subtract(values, np.float32(middle), dtype=np.float32)
         else:
             distance = ((values.astype(np.float64) - middle) * scale).astype(np.float32)
+    distance += np.float32(0.0)  # one zero, not two
     steps: NDArray[np.intp] = (distance.view(np.uint32) >> np.uint32(_SHIFT)).astype(np.intp)
     return steps
