@@ -152,6 +152,11 @@ class AvalancheCounts:
             raise CritauditError(f"{factors.size} weights were given for {self.clusters} clusters; give one each")
         return self._map(lambda array: np.tensordot(factors, array, axes=1)[np.newaxis])
 
+    def summed(self, order: ArrayLike, starts: ArrayLike) -> AvalancheCounts:
+        """Groups of clusters added up into one each: clusters in this `order`, a group beginning at each of `starts`."""
+        rows, first = np.asarray(order, dtype=np.intp), np.asarray(starts, dtype=np.intp)
+        return self._map(lambda array: np.add.reduceat(array[rows], first, axis=0))
+
     def _map(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> AvalancheCounts:
         return replace(
             self,

@@ -1,0 +1,184 @@
+"""What measured exponents amount to: compared with nulls first, with universality classes second."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincc
+
+from critaudit.laws.crackling.results import ClassDistance, Estimate, PowerLaw, Verdict
+from critaudit.laws.crackling.truncated import LEAST_CLUSTERS
+from critaudit.theory.avalanche_classes import CLASSES
+
+Array = NDArray[np.float64]
+
+LEAST_DECADES = 1.5
+"""Sizes and durations must follow a power law over as many decades each."""
+GREATEST_DRIFT = 0.4
+"""A power law is claimed where the local exponent cannot change by more than this over the range (95 %, one side)."""
+SYSTEMATIC_FLOOR = (0.02, 0.03, 0.03)
+"""Systematic errors of τ, α and 1/σνz, added in quadrature to the bootstrap's.
+
+The bias that is left, after corrections, on processes whose exponents are known exactly but which approach them slowly
+(critical branching: ln n / n in durations), for 10⁵ avalanches and more; `reports/calibration/avalanches.md` prints it.
+"""
+LEVEL = 0.05
+_ONE_SIDED = 1.6448536269514722
+
+
+def drift_bound(law: PowerLaw) -> float:
+    """How much the local exponent may change over the range at most, either way, with 95 % confidence."""
+    if law.fit is None:
+        return math.inf
+    return abs(law.fit.drift) + _ONE_SIDED * law.fit.drift_error
+
+
+def distance_to(name: str, exponents: tuple[float, float, float], centre: Array, covariance: Array) -> ClassDistance:
+    """Mahalanobis distance with the covariance and the systematic floor."""
+    difference = centre - np.asarray(exponents)
+    total = covariance + np.diag(np.square(SYSTEMATIC_FLOOR))
+    squared = float(difference @ np.linalg.solve(total, difference))
+    p = float(gammaincc(1.5, squared / 2.0))
+    return ClassDistance(name, exponents, math.sqrt(max(squared, 0.0)), p, p < LEVEL)
+
+
+def class_distances(centre: Array, covariance: Array) -> tuple[ClassDistance, ...]:
+    """Distances to all classes, nearest first."""
+    found = [distance_to(row.name, row.exponents, centre, covariance) for row in CLASSES]
+    return tuple(sorted(found, key=lambda row: row.distance))
+
+
+def judge(
+    duration: PowerLaw,
+    size: PowerLaw,
+    *,
+    clusters: int,
+    classes: Sequence[ClassDistance],
+    nulls: Sequence[ClassDistance],
+    silent_nulls: Sequence[str],
+    mismatch: Estimate | None,
+) -> Verdict:
+    """The verdict, first reason first: no power law, too short a range, too few clusters, nulls, classes.
+
+    `silent_nulls` are null models that were run and gave no power law. Nothing is called critical: the text says what
+    is in agreement with what, and on which evidence.
+    """
+    laws = (duration, size)
+    if min(law.n for law in laws) < 1:
+        return Verdict("undetermined", "No avalanche ended before the last layer: there is nothing to fit.")
+    short = _too_short(laws)
+    if short is not None:
+        return short
+    drifting = [law for law in laws if drift_bound(law) > GREATEST_DRIFT]
+    if drifting:
+        parts = " and ".join(
+            f"the exponent of {law.quantity} may change by up to {drift_bound(law):.2f} over its range"
+            for law in drifting
+        )
+        return Verdict(
+            "undetermined",
+            f"Too few avalanches to tell a power law from a bent law such as a lognormal: {parts} "
+            f"(at most {GREATEST_DRIFT} is asked for). More avalanches decide it.",
+        )
+    if clusters < LEAST_CLUSTERS:
+        return Verdict(
+            "undetermined",
+            f"Power laws are found, but {clusters} networks are too few to know how much exponents differ from one "
+            f"to the next: {LEAST_CLUSTERS} or more give errors, and with them a verdict.",
+        )
+    if not classes:
+        return Verdict("undetermined", "The exponents have no joint errors: too few durations for ⟨S⟩(D).")
+    return _compared(classes, nulls, silent_nulls, mismatch)
+
+
+def _too_short(laws: Sequence[PowerLaw]) -> Verdict | None:
+    missing = [law for law in laws if law.fit is None]
+    short = [law for law in laws if law.fit is not None and law.fit.decades < LEAST_DECADES]
+    if not missing and not short:
+        return None
+    told = " ".join(_range_text(law) for law in laws)
+    # Below one decade out of a long enough record, what is found is a piece of a bent curve.
+    rejected = [
+        law
+        for law in (*missing, *short)
+        if law.available >= LEAST_DECADES and (law.fit is None or law.fit.decades < 1.0)
+    ]
+    if rejected:
+        which = " and ".join(law.quantity for law in rejected)
+        return Verdict("no_power_law", f"No power law: {which} bend wherever the data could show it. {told}")
+    return Verdict(
+        "insufficient_range",
+        f"{told} A power law is believed over {LEAST_DECADES} decades or more in both; that is not reached here.",
+    )
+
+
+def _range_text(law: PowerLaw) -> str:
+    if law.fit is None:
+        return f"For {law.quantity}, {law.reason}."
+    return (
+        f"The {law.quantity} follow a power law over {law.fit.decades:.2f} decades "
+        f"({law.fit.low:.3g} to {law.fit.high:.3g}) out of {law.available:.2f} available."
+    )
+
+
+def _compared(
+    classes: Sequence[ClassDistance],
+    nulls: Sequence[ClassDistance],
+    silent_nulls: Sequence[str],
+    mismatch: Estimate | None,
+) -> Verdict:
+    same = tuple(null.name for null in nulls if not null.excluded)
+    if same:
+        return Verdict(
+            "null_equivalent",
+            f"The exponents cannot be told from those of {_listed(same)}, run beside: whatever made these avalanches, "
+            "such power laws need no critical point.",
+            nulls=same,
+        )
+    left = tuple(row for row in classes if not row.excluded)
+    beside = _beside(nulls, silent_nulls)
+    relation = _relation(mismatch)
+    if not left:
+        nearest = classes[0]
+        return Verdict(
+            "no_listed_class",
+            f"Power laws over enough decades, but with the exponents of none of the {len(classes)} classes listed; the "
+            f"nearest, {nearest.name}, is {nearest.distance:.1f} standard errors away. {relation} {beside}",
+        )
+    walks = {row.name for row in CLASSES if row.null}
+    walk = [row.name for row in left if row.name in walks]
+    caution = " A random walk's first return gives such exponents as well, without any interaction." if walk else ""
+    return Verdict(
+        "classes",
+        f"In agreement with {_listed([row.name for row in left])}; the other {len(classes) - len(left)} classes are "
+        f"excluded.{caution} {relation} {beside}",
+        classes=tuple(row.name for row in left),
+    )
+
+
+def _relation(mismatch: Estimate | None) -> str:
+    if mismatch is None or mismatch.interval is None:
+        return "The crackling relation could not be tested."
+    low, high = mismatch.interval
+    if low <= 0.0:
+        return f"The crackling relation holds within its error (mismatch {mismatch.value:.2f}, at most {high:.2f})."
+    return f"The crackling relation is violated (mismatch {mismatch.value:.2f}, at least {low:.2f})."
+
+
+def _beside(nulls: Sequence[ClassDistance], silent: Sequence[str]) -> str:
+    run = [null.name for null in nulls] + list(silent)
+    if not run:
+        return "No null model was run beside: this alone is no evidence of criticality."
+    parts = []
+    if nulls:
+        parts.append(f"{_listed([null.name for null in nulls])} gave other exponents")
+    if silent:
+        parts.append(f"{_listed(silent)} gave no power law")
+    return f"Of the null models run beside, {', '.join(parts)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
