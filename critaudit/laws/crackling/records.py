@@ -153,7 +153,7 @@ class AvalancheCounts:
         return self._map(lambda array: np.tensordot(factors, array, axes=1)[np.newaxis])
 
     def summed(self, order: ArrayLike, starts: ArrayLike) -> AvalancheCounts:
-        """Groups of clusters added up into one each: clusters in this `order`, a group beginning at each of `starts`."""
+        """Groups of clusters added up into one each: clusters in this `order`, a group from each of `starts` on."""
         rows, first = np.asarray(order, dtype=np.intp), np.asarray(starts, dtype=np.intp)
         return self._map(lambda array: np.add.reduceat(array[rows], first, axis=0))
 
