@@ -16,6 +16,7 @@ from critaudit.cli.compare import compare_command
 from critaudit.cli.demo import demo_command
 from critaudit.cli.render import render_command
 from critaudit.cli.survey import survey_command
+from critaudit.cli.watch import watch_command
 from critaudit.errors import CritauditError
 from critaudit.text import printable
 
@@ -53,6 +54,7 @@ def cli(ctx: click.Context) -> None:
     critaudit model.pt              audit a file or folder: weights, spectra, edge of chaos
     critaudit timm:resnet18         audit a pretrained model by its hub name
     critaudit compare a.pt b.pt     what changed: fine-tunes, checkpoints, quantised copies
+    critaudit watch runs/a          audit checkpoints as they appear
     critaudit survey zoo/           audit every model in a folder, resumable
     critaudit demo                  audit the small trained network that ships with critaudit
 
@@ -69,6 +71,7 @@ cli.add_command(compare_command)
 cli.add_command(demo_command)
 cli.add_command(render_command)
 cli.add_command(survey_command)
+cli.add_command(watch_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -16,6 +16,7 @@ from critaudit.report.measures import (
     phase,
     signal,
     spectrum,
+    trajectory,
 )
 from critaudit.report.measures.measure import Measure
 from critaudit.report.record import Report
@@ -32,6 +33,7 @@ _TABLES = {
     "avalanche": avalanche.MEASURES,
     "phase": phase.MEASURES,
     "change": change.MEASURES,
+    "trajectory": trajectory.MEASURES,
 }
 _MEASURES = {identifier: measure for table in _TABLES.values() for identifier, measure in table.items()}
 
@@ -60,6 +62,8 @@ _ANALYZERS = tuple(_TABLES)
 def describe(identifier: str) -> Measure:
     """The measure behind an ID; its own last part, spelled out, where it is unknown."""
     known = _MEASURES.get(identifier)
+    if known is None and identifier.startswith("trajectory."):
+        return Measure(identifier.removeprefix("trajectory."), plotted=True)
     changed = _MEASURES.get(identifier.removeprefix("change.")) if identifier.startswith("change.") else None
     if known is None and changed is not None:
         return Measure(f"change of {changed.label}", None if changed.symbol is None else f"Δ {changed.symbol}")
