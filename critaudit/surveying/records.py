@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -79,7 +80,7 @@ def identity(source: str, audit: Audit) -> dict[str, Any]:
     if not path.exists() and prefix in ("timm", "torchvision"):
         return {"name": source, prefix: _version(prefix), "random_weights": audit.random_weights}
     if not path.exists() and ":" in source:
-        return {"name": source}
+        return {"name": source, "code": _code(source.partition(":")[0])}
     return {"sha256": fingerprint(path)}
 
 
@@ -101,6 +102,16 @@ def _key(known: Mapping[str, Any], audit: Audit, inputs: object) -> str:
     settings = {**asdict(audit), "inputs": inputs}
     text = json.dumps([known, settings, __version__], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _code(module: str) -> str | None:
+    """Digest of the file of a factory's module, found without importing it; None for what is no module on the path."""
+    parts = Path(*module.split("."))
+    for folder in sys.path:
+        for candidate in (Path(folder, parts).with_suffix(".py"), Path(folder, parts, "__init__.py")):
+            if candidate.is_file():
+                return hashlib.sha256(candidate.read_bytes()).hexdigest()
+    return None
 
 
 def _version(package: str) -> str:

@@ -80,6 +80,18 @@ def test_only_what_changed_is_computed_again(tmp_path: Path):
     assert other.computed == 3
 
 
+def test_a_factory_is_run_again_when_its_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    code = "import torch\ndef make():\n    torch.manual_seed({})\n    return torch.nn.Linear(4, 4)\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_factory.py").write_text(code.format(0))
+    first = survey("a_factory:make", output=tmp_path / "out", only=ONLY)
+    assert survey("a_factory:make", output=tmp_path / "out", only=ONLY).computed == 0
+    (tmp_path / "a_factory.py").write_text(code.format(1))
+    second = survey("a_factory:make", output=tmp_path / "out", only=ONLY)
+    assert second.computed == 1
+    assert list(first.models["status"]) == list(second.models["status"]) == ["audited"]
+
+
 def test_equal_content_under_two_names_is_audited_once(tmp_path: Path):
     path = make(tmp_path / "zoo", 1)[0]
     (tmp_path / "zoo" / "copy.npz").write_bytes(path.read_bytes())
