@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from critaudit.errors import CritauditError
 from critaudit.laws.crackling.branching import branching_ratio
 from critaudit.laws.crackling.collapse import Collapse, collapse
-from critaudit.laws.crackling.cross_check import cross_check
-from critaudit.laws.crackling.histogram import Histogram, duration_histogram, size_histogram
+from critaudit.laws.crackling.distribution import corrected_estimate, fit_distribution, simple_estimate
+from critaudit.laws.crackling.histogram import duration_histogram, size_histogram
 from critaudit.laws.crackling.mean_size import MeanSizes, SlopeFit, fit_slope, mean_sizes
 from critaudit.laws.crackling.records import AvalancheCounts
 from critaudit.laws.crackling.results import (
@@ -25,16 +24,12 @@ from critaudit.laws.crackling.results import (
     SizeKind,
     SizeScaling,
 )
-from critaudit.laws.crackling.rivals import compare_on_range
-from critaudit.laws.crackling.truncated import LEAST_CLUSTERS, best_range, corrected_exponents, solve_exponents
+from critaudit.laws.crackling.truncated import LEAST_CLUSTERS
 from critaudit.laws.crackling.verdict import class_distances, distance_to, judge
 
 Array = NDArray[np.float64]
 
 RESAMPLES = 200
-LEAST_VALUES = 500.0
-"""A range of sizes or durations holds at least this many avalanches."""
-_PER_DECADE = 10
 _BLOCKS = 200
 
 
@@ -65,7 +60,7 @@ def estimate(
     if clusters >= LEAST_CLUSTERS:
         drawn = rng.multinomial(counts.clusters, np.full(counts.clusters, 1.0 / counts.clusters), size=bootstrap)
         weights = np.concatenate([weights, drawn.astype(np.float64)])
-    duration = _power_law("durations", duration_histogram(counts), weights, clusters, rng, checked)
+    duration = fit_distribution("durations", duration_histogram(counts), weights, clusters, rng, checked=checked)
     scalings = [
         _scaling(kind, counts, duration, weights, clusters, rng, checked, nulls) for kind in ("total", "excess")
     ]
@@ -82,7 +77,7 @@ def estimate(
         total=scalings[0],
         excess=scalings[1],
         branching=branching,
-        branching_ratio=None if branching is None else _simple(branching.ratios, clusters),
+        branching_ratio=None if branching is None else simple_estimate(branching.ratios, clusters),
         verdict=scalings[1].verdict,
     )
 
@@ -91,85 +86,14 @@ def _in_blocks(counts: AvalancheCounts) -> AvalancheCounts:
     """Many clusters as sums of some each, which are as independent: the bootstrap needs no more than that."""
     if counts.clusters <= 2 * _BLOCKS:
         return counts
-    places = np.sort(np.arange(counts.clusters) % _BLOCKS)
-    order = np.argsort(np.arange(counts.clusters) % _BLOCKS, kind="stable")
-    starts = np.searchsorted(places, np.arange(_BLOCKS))
-    return counts.summed(order, starts)
+    block = np.arange(counts.clusters) % _BLOCKS
+    order = np.argsort(block, kind="stable")
+    return counts.summed(order, np.searchsorted(block[order], np.arange(_BLOCKS)))
 
 
 def _filled_clusters(counts: AvalancheCounts) -> int:
     """Clusters that hold avalanches: empty ones tell nothing about their scatter."""
     return int(np.count_nonzero(counts.durations.sum(axis=1)))
-
-
-def _power_law(
-    quantity: str, histogram: Histogram, weights: Array, clusters: int, rng: np.random.Generator, checked: bool
-) -> tuple[PowerLaw, Array | None]:
-    """The record, and the exponents (1 + resamples, 2): of the pure law, and with corrections."""
-    pooled = histogram.pooled
-    fit = best_range(histogram, rng, least=LEAST_VALUES) if pooled.size else None
-    draws = None
-    exponent = None
-    if fit is not None:
-        samples = weights @ histogram.counts
-        inside = samples[:, fit.first : fit.stop]
-        logs = histogram.log_points[fit.first : fit.stop]
-        means = inside @ logs / np.maximum(inside.sum(axis=1), 1e-300)
-        pure = solve_exponents(logs, histogram.log_measures[fit.first : fit.stop], means)[0]
-        draws = np.stack([pure, corrected_exponents(histogram, fit, samples)], axis=1)
-        exponent = _corrected(draws, clusters)
-    return (
-        PowerLaw(
-            quantity=quantity,
-            n=float(pooled.sum()),
-            fit=fit,
-            exponent=exponent,
-            rivals=() if fit is None else compare_on_range(histogram, fit),
-            available=max(_available(histogram), 0.0 if fit is None else fit.decades),
-            density=_density(histogram),
-            cross_check=cross_check(histogram, fit.low) if checked and fit is not None else None,
-            reason="" if fit is not None else _why_not(histogram),
-        ),
-        draws,
-    )
-
-
-def _available(histogram: Histogram) -> float:
-    """Decades between the smallest value and the one that only ten are above, where there are enough values."""
-    pooled = histogram.pooled
-    if pooled.sum() < LEAST_VALUES:
-        return 0.0
-    first = int(np.flatnonzero(pooled)[0])
-    above = np.cumsum(pooled[::-1])[::-1]
-    last = int(np.flatnonzero(above >= 10.0)[-1])
-    low, high = histogram.bounds(first, last + 1)
-    return max(0.0, math.log10(high / low))
-
-
-def _why_not(histogram: Histogram) -> str:
-    n = float(histogram.pooled.sum())
-    if n < LEAST_VALUES:
-        return f"{n:.0f} avalanches are too few for a fit, which needs {LEAST_VALUES:.0f}"
-    if np.count_nonzero(histogram.pooled) < 3:
-        return "all avalanches have nearly the same value"
-    return f"no range of half a decade with {LEAST_VALUES:.0f} values passes the tests of a power law"
-
-
-def _density(histogram: Histogram) -> Array:
-    """Rows of x, p(x) and number in about ten bins per decade; empty bins are left out."""
-    pooled = histogram.pooled
-    total = float(pooled.sum())
-    if total == 0.0:
-        return np.zeros((0, 3))
-    logs = np.log10(histogram.edges)
-    bins = max(1, math.ceil((logs[-1] - logs[0]) * _PER_DECADE))
-    places = np.unique(np.searchsorted(logs, np.linspace(logs[0], logs[-1], bins + 1) - 1e-9))
-    places = np.unique(np.append(places[places < logs.size - 1], 0))
-    numbers = np.add.reduceat(pooled, places)
-    edges = np.append(histogram.edges[places], histogram.edges[-1])
-    stop = edges[1:] - 1.0 if histogram.discrete else edges[1:]
-    rows = np.stack([np.sqrt(edges[:-1] * stop), numbers / total / np.diff(edges), numbers], axis=1)
-    return rows[numbers > 0.0]
 
 
 def _scaling(
@@ -183,7 +107,7 @@ def _scaling(
     nulls: Sequence[Crackling],
 ) -> SizeScaling:
     sizes = counts.total if kind == "total" else counts.excess
-    size, taus = _power_law(f"{kind} sizes", size_histogram(sizes), weights, clusters, rng, checked)
+    size, taus = fit_distribution(f"{kind} sizes", size_histogram(sizes), weights, clusters, rng, checked=checked)
     lasting, alphas = duration
     span = None if lasting.fit is None else (lasting.fit.low, lasting.fit.high)
     means = mean_sizes(counts, sizes, weights)
@@ -283,38 +207,14 @@ def _mismatch(pure: Array, corrected: Array, cloud: Array) -> Estimate:
     return Estimate(value, (min(interval[0], value), max(interval[1], value)), abs(centre), float(drawn.std(ddof=1)))
 
 
-def _corrected(draws: Array, clusters: int) -> Estimate:
-    """From exponents (1 + resamples, 2): pure, and with corrections."""
-    value, corrected = float(draws[0, 0]), float(draws[0, 1])
-    drawn = draws[1:, 1]
-    drawn = drawn[np.isfinite(drawn)]
-    if clusters < LEAST_CLUSTERS:
-        return Estimate(value, None, None, None, f"{clusters} clusters give no errors; {LEAST_CLUSTERS} or more do")
-    if not math.isfinite(corrected) or drawn.size < 20:
-        return Estimate(value, None, None, None, "the range holds too few different values for corrections")
-    error = math.hypot(float(drawn.std(ddof=1)), 0.5 * (corrected - value))
-    half = float(stdtrit(clusters - 1, 0.975)) * error
-    return Estimate(value, (min(corrected - half, value), max(corrected + half, value)), corrected, error)
-
-
-def _simple(draws: Array, clusters: int) -> Estimate:
-    """From draws (1 + resamples,) of something that needs no correction."""
-    value = float(draws[0])
-    if clusters < LEAST_CLUSTERS:
-        return Estimate(value, None, None, None, f"{clusters} clusters give no errors; {LEAST_CLUSTERS} or more do")
-    error = float(draws[1:].std(ddof=1))
-    half = float(stdtrit(clusters - 1, 0.975)) * error
-    return Estimate(value, (value - half, value + half), value, error)
-
-
 def _collapse_estimate(shapes: Collapse | None, clusters: int) -> Estimate | None:
-    return None if shapes is None else _simple(shapes.slopes, clusters)
+    return None if shapes is None else simple_estimate(shapes.slopes, clusters)
 
 
 def _mean_size_law(slope: SlopeFit, means: MeanSizes, clusters: int) -> MeanSizeLaw:
     errors = means.logs[1:].std(axis=0) if means.logs.shape[0] > 2 else 1.0 / np.sqrt(means.weights)
     return MeanSizeLaw(
-        slope=_corrected(np.stack([slope.slopes, slope.corrected], axis=1), clusters),
+        slope=corrected_estimate(np.stack([slope.slopes, slope.corrected], axis=1), clusters),
         intercept=slope.intercept,
         low=slope.low,
         high=slope.high,

@@ -254,6 +254,8 @@ def solve_family(terms: Array, base: Array, counts: Array) -> Array:
 
     Damped Newton's method on a concave likelihood; `terms` (terms, bins) should be of order one.
     """
+    size = terms.shape[0]
+    products = (terms[:, np.newaxis] * terms).reshape(size * size, -1).T
     target = (counts @ terms.T) / counts.sum(axis=1, keepdims=True)
     weights = np.zeros((counts.shape[0], terms.shape[0]))
     value, masses = _family(weights, terms, base, target)
@@ -262,9 +264,9 @@ def solve_family(terms: Array, base: Array, counts: Array) -> Array:
         gradient = target - mean
         if float(np.abs(gradient).max()) < 1e-10:
             break
-        hessian = np.einsum("sj,kj,lj->skl", masses, terms, terms, optimize=True)
+        hessian = (masses @ products).reshape(-1, size, size)
         hessian -= mean[:, :, np.newaxis] * mean[:, np.newaxis, :]
-        hessian += 1e-10 * np.eye(terms.shape[0])
+        hessian += 1e-10 * np.eye(size)
         step = np.linalg.solve(hessian, gradient[:, :, np.newaxis])[:, :, 0]
         length = np.ones((counts.shape[0], 1))
         for _ in range(30):

@@ -36,6 +36,19 @@ def drift_bound(law: PowerLaw) -> float:
     return abs(law.fit.drift) + _ONE_SIDED * law.fit.drift_error
 
 
+def beaten_by(law: PowerLaw) -> tuple[str, ...]:
+    """Laws that fit the range better at 5 %. A power law with a cut-off is a power law still: it is none of them."""
+    return tuple(
+        rival.law for rival in law.rivals if rival.verdict == rival.law and rival.law != "power_law_with_cutoff"
+    )
+
+
+def is_power_law(law: PowerLaw) -> bool:
+    """Whether a power law is claimed: over enough decades, not beaten, and with little room to bend."""
+    long_enough = law.fit is not None and law.fit.decades >= LEAST_DECADES
+    return long_enough and not beaten_by(law) and drift_bound(law) <= GREATEST_DRIFT
+
+
 def distance_to(name: str, exponents: tuple[float, float, float], centre: Array, covariance: Array) -> ClassDistance:
     """Mahalanobis distance with the covariance and the systematic floor."""
     difference = centre - np.asarray(exponents)
@@ -72,6 +85,12 @@ def judge(
     short = _too_short(laws)
     if short is not None:
         return short
+    beaten = [f"{law.quantity} by {_listed(beaten_by(law))}" for law in laws if beaten_by(law)]
+    if beaten:
+        return Verdict(
+            "undetermined",
+            f"The power law is fitted worse than other laws on its own range: {'; '.join(beaten)}.".replace("_", " "),
+        )
     drifting = [law for law in laws if drift_bound(law) > GREATEST_DRIFT]
     if drifting:
         parts = " and ".join(
