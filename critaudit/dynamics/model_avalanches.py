@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from critaudit.dynamics.operations.paths import NetworkPaths
 from critaudit.errors import CritauditError
 from critaudit.laws.crackling.records import AvalancheCounts
-from critaudit.laws.crackling.surrogates import SurrogateKind, surrogate_paths
 from critaudit.laws.crackling.tally import from_avalanches
+
+if TYPE_CHECKING:
+    from critaudit.laws.crackling.surrogates import SurrogateKind
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -151,6 +154,8 @@ def surrogates(paths: Paths, rng: np.random.Generator, *, kind: SurrogateKind = 
 
     `copies` times as many paths. Raises CritauditError where a network has fewer than two paths.
     """
+    from critaudit.laws.crackling.surrogates import surrogate_paths
+
     drawn, networks = [], []
     for network in range(paths.count):
         own = paths.scores[paths.networks == network]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 # Floating-point operations to spend on the inputs that are followed; calibration and the twin come on top.
-_BUDGET = 1e12
+_BUDGET = 5e12
 _FEWEST, _MOST = 256, 4096
 # Every third input calibrates thresholds.
 _SHARE = 3
