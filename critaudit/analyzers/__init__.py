@@ -8,13 +8,14 @@ from critaudit.analyzers.asymptotic import ASYMPTOTIC
 from critaudit.analyzers.base import Analyzer
 from critaudit.analyzers.edge import EDGE
 from critaudit.analyzers.entries import ENTRIES
+from critaudit.analyzers.jacobian import JACOBIAN
 from critaudit.analyzers.manifold import MANIFOLD
 from critaudit.analyzers.multifractal import MULTIFRACTAL
 from critaudit.analyzers.signal import SIGNAL
 from critaudit.analyzers.spectrum import SPECTRUM
 from critaudit.errors import UsageError
 
-ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, ASYMPTOTIC, SIGNAL, MULTIFRACTAL, MANIFOLD)
+ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, ASYMPTOTIC, SIGNAL, JACOBIAN, MULTIFRACTAL, MANIFOLD)
 
 
 def select(only: Iterable[str] | None) -> tuple[Analyzer, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from critaudit.report.figures.asymptotic import asymptotic_by_depth
 from critaudit.report.figures.coverage import coverage_by_kind
+from critaudit.report.figures.growth import GROWTH, growth_by_block
 from critaudit.report.figures.manifold import manifold_growth, manifold_projections, manifold_shape
 from critaudit.report.figures.multifractal import d2_by_depth, multifractal_curves
 from critaudit.report.figures.planes import alpha_g_plane, j0_j_plane
@@ -51,6 +52,7 @@ _DRAWINGS: dict[str, Drawing] = {
     "j0_j_plane": Drawing(("edge.j0", "edge.j"), j0_j_plane),
     "asymptotic_by_depth": Drawing(("asymptotic.exponent", "asymptotic.jacobian"), asymptotic_by_depth),
     "strength_by_depth": Drawing(("signal.strength",), strength_by_depth),
+    "growth_by_block": Drawing((), growth_by_block, model=GROWTH),
     "jacobian_spectrum": Drawing(("jacobian.spectral_radius",), jacobian_spectrum),
     "multifractal_curves": Drawing(("multifractal.d2_left",), multifractal_curves),
     "d2_by_depth": Drawing(("multifractal.d2_left", "multifractal.d2_left_reference"), d2_by_depth),

@@ -58,4 +58,56 @@ _DENSE = {
     "jacobian.singular_values": Measure("singular values of the Jacobian", plotted=True),
 }
 
-MEASURES: dict[str, Measure] = {**_DENSE}
+# Blocks and the whole network.
+_NETWORK = {
+    "jacobian.block_count": Measure("blocks", None, "Pieces in which the network is cut, in the order they run."),
+    "jacobian.growth_per_block": Measure(
+        "growth per block",
+        "½ ln ‖J‖²/n",
+        "Logarithm of the root mean square growth of a small random change, per block; 0 is critical.",
+    ),
+    "jacobian.lyapunov": Measure(
+        "Lyapunov growth per block",
+        "λ",
+        "Mean logarithm of the growth of single random changes; below the growth per block where inputs differ.",
+    ),
+    "jacobian.gradient_ratio": Measure(
+        "gradient, first block over last",
+        None,
+        "Norm of a gradient at the first block's input over its norm behind the last one; 1 where it keeps its size.",
+    ),
+    "jacobian.end_to_end": Measure(
+        "growth from end to end",
+        "‖J‖/√n",
+        "Root mean square change of an output when every input changes by a random amount of variance 1.",
+    ),
+    "jacobian.block_mean_log_mean": Measure(
+        "mean log of the blocks' Jacobians",
+        "⟨ln σ⟩",
+        "For a residual block of I + J_branch. Equals ⟨ln|λ|⟩ where a block keeps its shape; 0 keeps volumes.",
+    ),
+    "jacobian.block_expanding_mean": Measure(
+        "expanding directions of blocks", None, "Share of the singular values above 1, mean over the blocks."
+    ),
+    "jacobian.block_top_max": Measure(
+        "strongest amplification of a block", "σ₁", "The most that any block can amplify a small change."
+    ),
+}
+_SERIES = {
+    "block_norm": "partial-Jacobian norm of each block",
+    "partial_norm": "partial-Jacobian norm from the start",
+    "gradient_norm": "partial-Jacobian norm to the output",
+    "block_top": "largest singular value of each block",
+    "block_mean_log": "mean log of each block's singular values",
+    "block_expanding": "share of expanding directions of each block",
+    "block_live": "share of each block's directions that are not zero",
+    "block_radius": "spectral radius of each block",
+}
+_ENDS = {"": "", "_low": ", lower end", "_high": ", upper end", "_places": ", block numbers"}
+_PLOTTED = {"jacobian.blocks": Measure("names of the blocks", plotted=True)} | {
+    f"jacobian.{name}{end}": Measure(label + words, plotted=True)
+    for name, label in _SERIES.items()
+    for end, words in _ENDS.items()
+}
+
+MEASURES: dict[str, Measure] = {**_NETWORK, **_DENSE, **_PLOTTED}
