@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from critaudit.analyzers.asymptotic import ASYMPTOTIC
+from critaudit.analyzers.avalanche import AVALANCHE
 from critaudit.analyzers.base import Analyzer
 from critaudit.analyzers.edge import EDGE
 from critaudit.analyzers.entries import ENTRIES
@@ -15,7 +16,17 @@ from critaudit.analyzers.signal import SIGNAL
 from critaudit.analyzers.spectrum import SPECTRUM
 from critaudit.errors import UsageError
 
-ANALYZERS: tuple[Analyzer, ...] = (ENTRIES, SPECTRUM, EDGE, ASYMPTOTIC, SIGNAL, JACOBIAN, MULTIFRACTAL, MANIFOLD)
+ANALYZERS: tuple[Analyzer, ...] = (
+    ENTRIES,
+    SPECTRUM,
+    EDGE,
+    ASYMPTOTIC,
+    SIGNAL,
+    JACOBIAN,
+    MULTIFRACTAL,
+    MANIFOLD,
+    AVALANCHE,
+)
 
 
 def select(only: Iterable[str] | None) -> tuple[Analyzer, ...]:
