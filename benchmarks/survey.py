@@ -43,9 +43,8 @@ def overhead(scratch: Path, models: int) -> float:
     """(wall − audits) / audits over all models but the first."""
     folder = _zoo(scratch / "medium", models, (512,) * 6)
     times: list[float] = []
-    found = survey(
-        folder, output=scratch / "medium-out", workers=1, progress=lambda _: times.append(time.perf_counter())
-    )
+    watch = lambda _: times.append(time.perf_counter())  # noqa: E731
+    found = survey(folder, output=scratch / "medium-out", workers=1, progress=watch)
     work = sum(report.provenance.seconds for _, report in list(found.reports())[1:])
     wall = times[-1] - times[1]
     print(f"{models} models of {work / (models - 1):.2f} s: wall {wall:.1f} s, audits {work:.1f} s")
