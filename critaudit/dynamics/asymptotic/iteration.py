@@ -58,13 +58,15 @@ class Asymptotics:
 
     exponents: mean over the second half of the steps of ln(|Jv|/|v|) along the orbit, the maximal Lyapunov exponent;
     below 0 nearby states meet, above 0 they separate. distances: root mean square of the pair's difference over that
-    half, per √N, and `strengths` that of the signal. jacobians: ‖J*‖_F/√N, geometric mean over that half, or () where
-    it is not computed. fixed: whether the state stopped changing. growth: slope of ln strength per step in that half,
-    mean over inputs. `steps` were made; `diverged` says that the signal ran away or is steadily on its way.
+    half, per √N; `begun` is what it was at the start, and `strengths` are those of the signal. jacobians: ‖J*‖_F/√N,
+    geometric mean over that half, or () where it is not computed. fixed: whether the state stopped changing. growth:
+    slope of ln strength per step in that half, mean over inputs. `steps` were made; `diverged` says that the signal ran
+    away or is steadily on its way.
     """
 
     exponents: tuple[float, ...]
     distances: tuple[float, ...]
+    begun: tuple[float, ...]
     strengths: tuple[float, ...]
     jacobians: tuple[float, ...]
     fixed: tuple[bool, ...]
@@ -96,10 +98,8 @@ class Asymptotics:
 
     @property
     def separated(self) -> bool:
-        """Whether any pair stayed further apart than it began, relative to the signal."""
-        return any(
-            distance > NEARBY * strength for distance, strength in zip(self.distances, self.strengths, strict=True)
-        )
+        """Whether any pair is further apart than it began."""
+        return any(distance > begun for distance, begun in zip(self.distances, self.begun, strict=True))
 
 
 def mean_error(values: tuple[float, ...]) -> float:
@@ -119,7 +119,7 @@ def iterate(operator: Operator, start: Array, *, steps: int, seed: int) -> Asymp
     state = start
     tangent = _unit(rng.standard_normal(state.shape))
     partner = state + NEARBY * np.linalg.norm(state, axis=1, keepdims=True) * tangent
-    history = _History(operator.precision)
+    history = _History(operator.precision, np.linalg.norm(partner - state, axis=1) / math.sqrt(state.shape[1]))
     for _ in range(steps):
         step = operator(state, partner, tangent)
         if not all(map(_is_sane, (step.state, step.partner))):
@@ -134,7 +134,8 @@ def iterate(operator: Operator, start: Array, *, steps: int, seed: int) -> Asymp
 class _History:
     """What every step showed, as arrays of shape (K,)."""
 
-    def __init__(self, precision: float) -> None:
+    def __init__(self, precision: float, begun: Array) -> None:
+        self._begun = begun
         self._growths: list[Array] = []
         self._distances: list[Array] = []
         self._strengths: list[Array] = []
@@ -163,7 +164,7 @@ class _History:
     def result(self, *, diverged: bool) -> Asymptotics:
         count = len(self._growths)
         if not count:
-            return Asymptotics((), (), (), (), (), 0.0, 0, diverged=True)
+            return Asymptotics((), (), (), (), (), (), 0.0, 0, diverged=True)
         half = slice(count // 2, None)
         growths = np.array(self._growths)[half]
         strengths = np.array(self._strengths)[half]
@@ -175,6 +176,7 @@ class _History:
         return Asymptotics(
             exponents=_numbers(growths.mean(axis=0)),
             distances=_numbers(np.sqrt(np.square(np.array(self._distances)[half]).mean(axis=0))),
+            begun=_numbers(self._begun),
             strengths=_numbers(np.sqrt(np.square(strengths).mean(axis=0))),
             jacobians=_numbers(np.exp(jacobians)),
             fixed=tuple(

@@ -1,12 +1,13 @@
 """Watching a circle of inputs pass: what every layer gives at all points, as Gram matrices.
 
-The points pass as one batch, so that a layer's outputs at all of them are there together and none has to be kept. The
-first point passes alone before: it tells how large everything is, and which way round a layer lays out its batch.
+The points pass as one batch, so that a layer's outputs at all of them are there together and none has to be kept. Two
+points pass alone before: the first tells how large everything is and which way round a layer lays out its batch, the
+second whether the network keeps its samples apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SIGNATURE = 512
+# Relative differences between passing alone and in the batch: rounding, which layers may amplify, and more than that.
+_ROUNDING, _MIXED = 1e-4, 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,17 @@ class Call:
 
 @dataclass(slots=True)
 class Seen:
-    """A layer that ran: its calls with one sample, then the inner products of its outputs at all points."""
+    """A layer that ran: its calls with one sample, then the inner products of its outputs at all points.
+
+    `others` are some of the values that it gave for another point alone, and `off` is how much they differ, relatively,
+    from what it gave for that point in the batch.
+    """
 
     layer: nn.Module
     tensors: tuple[str, ...]
     calls: list[Call] = field(default_factory=list)
+    others: list[torch.Tensor] = field(default_factory=list)
+    off: float = 0.0
     gram: GramSum = field(default_factory=GramSum)
     done: int = 0
     kept: list[list[torch.Tensor]] = field(default_factory=list)
@@ -68,13 +77,19 @@ def watched(module: nn.Module, seen: dict[str, Seen], watch: Watch) -> Iterator[
 
 def note_call(seen: Seen, output: torch.Tensor) -> None:
     """Write down one call with a single sample."""
-    flat = output.reshape(-1)
-    stride = max(1, flat.numel() // _SIGNATURE)
-    seen.calls.append(Call(flat.numel(), flat[::stride].clone(), _products(seen.layer, output)))
+    seen.calls.append(Call(output.numel(), _signature(output.reshape(-1)), _products(seen.layer, output)))
 
 
-def add_batch(seen: Seen, output: torch.Tensor, points: int) -> None:
-    """Take in one call with all points as the batch, or note why its output cannot be told apart by points."""
+def note_other(seen: Seen, output: torch.Tensor) -> None:
+    """Write down some of what another point alone gives."""
+    seen.others.append(_signature(output.reshape(-1)))
+
+
+def add_batch(seen: Seen, output: torch.Tensor, points: int, other: int) -> None:
+    """Take in one call with all points as the batch, or note why its output cannot be told apart by points.
+
+    `other` is the place of the point that passed alone as well.
+    """
     place = seen.done
     seen.done += 1
     if place >= len(seen.calls):
@@ -88,7 +103,25 @@ def add_batch(seen: Seen, output: torch.Tensor, points: int) -> None:
     if rows is None:
         seen.problem = "the layer's output is not laid out by samples"
         return
+    if place < len(seen.others) and len(seen.others[place]):
+        alone = seen.others[place]
+        size = float(alone.abs().max()) or 1.0
+        seen.off = max(seen.off, float((_signature(rows[other]) - alone).abs().max()) / size)
     seen.gram.add(rows)
+
+
+def is_mixed(seen: Iterable[Seen]) -> bool:
+    """Whether the network mixes the samples of a batch (a recurrent layer that takes the first axis for time).
+
+    `seen` are the layers in their order. In a chaotic network rounding grows from layer to layer until it is as large
+    as the signal; samples that meet differ at once.
+    """
+    largest = 0.0
+    for layer in seen:
+        if layer.off > _MIXED and largest < _ROUNDING:
+            return True
+        largest = max(largest, layer.off)
+    return False
 
 
 def keep_alone(seen: Seen, output: torch.Tensor) -> None:
@@ -111,11 +144,14 @@ def by_point(output: torch.Tensor, call: Call, points: int) -> torch.Tensor | No
         if length % points:
             continue
         rows = output.movedim(axis, 0).reshape(points, call.size)
-        stride = max(1, call.size // _SIGNATURE)
-        off = float(torch.linalg.vector_norm(rows[0, ::stride] - call.signature))
+        off = float(torch.linalg.vector_norm(_signature(rows[0]) - call.signature))
         if best is None or off < 0.5 * least:
             best, least = rows, off
     return best
+
+
+def _signature(flat: torch.Tensor) -> torch.Tensor:
+    return flat[:: max(1, flat.numel() // _SIGNATURE)].clone()
 
 
 def _products(layer: nn.Module, output: torch.Tensor) -> int:
