@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,6 +109,7 @@ def marchenko_pastur_cdf(x: ArrayLike, ratio: float) -> Array:
     return _cdf_of_angle(np.arccos(np.clip(cosine, -1.0, 1.0)), root)
 
 
+@lru_cache(maxsize=1024)
 def marchenko_pastur_quantile(probability: float, ratio: float) -> float:
     """The x below which a share `probability` of the eigenvalues lies; see `marchenko_pastur_cdf`."""
     root = math.sqrt(_checked_ratio(ratio))
@@ -119,6 +121,7 @@ def marchenko_pastur_quantile(probability: float, ratio: float) -> float:
     return 1.0 + ratio - 2.0 * root * math.cos(angle)
 
 
+@lru_cache(maxsize=1024)
 def tracy_widom_quantile(probability: float) -> float:
     """Quantile of the Tracy–Widom law for real matrices (β = 1), as a shifted gamma law (Chiani 2014): to 0.01."""
     return float(gammaincinv(46.446, probability)) * 0.186054 - 9.84801

@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 
 _NORMAL_95 = 1.959963984540054
 _COARSE = 100
-_COARSE_BOOTSTRAP = 18
-_LOOKED_AT = 128
+_COARSE_BOOTSTRAP = 14
+_LOOKED_AT = 64
 _RESAMPLED_AT_ONCE = 2**15  # values: they stay in a core's cache
 
 

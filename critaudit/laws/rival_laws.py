@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Standard: TypeAlias = Callable[[Array, Array], tuple[Array, Array, Array]]
 
 # A climb ends where the next step promises less log-likelihood than this, far below what any test notices.
-_ENOUGH = 1e-3
+_ENOUGH = 1e-2
 _STEPS = 60
 _ROUNDS = 20
 _SMOOTH = (1.2, 8.0)  # shapes whose likelihood is smooth enough in the location for steps along its slope

@@ -219,13 +219,20 @@ def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
         known = basis[: step + 1]
         for _ in range(2):  # once loses orthogonality, twice is enough
             vector -= known.T @ (known @ vector)
-        before, largest = largest, float(scipy.linalg.eigvalsh_tridiagonal(diagonal, beside)[-1])
+        before, largest = largest, _largest_ritz(diagonal, beside)
         norm = float(np.linalg.norm(vector))
         if abs(largest - before) <= 1e-7 * largest or norm == 0.0:
             break
         beside.append(norm)
         vector /= norm
     return 1.0 / math.sqrt(largest) if largest > 0.0 else None
+
+
+def _largest_ritz(diagonal: list[float], beside: list[float]) -> float:
+    """The largest eigenvalue of a small symmetric tridiagonal matrix."""
+    if not beside:
+        return diagonal[0]
+    return float(scipy.linalg.lapack.dsterf(np.array(diagonal), np.array(beside))[0][-1])
 
 
 def _direct(block: NDArray[np.generic], scale: float) -> SingularValues:
