@@ -15,6 +15,7 @@ from critaudit.measurement import Measurement, measured, not_applicable
 from critaudit.report import Report
 from critaudit.theory import gaussian, spin_glass
 from critaudit.theory.activations import Activation, as_activation
+from critaudit.theory.length_map import diverging_growth
 from critaudit.theory.levy import JacobianAverage, ordered_line, phase_diagrams
 from critaudit.theory.levy_fixed_point import check_bounded
 from critaudit.theory.ordered_line import Definition
@@ -27,6 +28,8 @@ DIAGRAMS: tuple[Diagram, ...] = ("alpha-g", "sigma", "spin-glass")
 _QUOTED_ALPHAS = (1.0, 1.2, 1.5, 1.8)
 # The part of the (σ_b, σ_w) plane that is drawn, in units of σ_w on the edge at small bias.
 _LARGEST_BIAS, _SMALLEST_WEIGHT, _LARGEST_WEIGHT = 0.6, 0.2, 2.6
+# Signals of unbounded activations grow without end beyond their edge: there is less to draw.
+_LARGEST_WEIGHT_UNBOUNDED = 1.5
 _LARGEST_J0 = 3.0
 
 
@@ -114,7 +117,7 @@ def _alpha_g(phi: Activation, average: JacobianAverage, definition: Definition, 
     except CritauditError as error:
         return _Part({"phase.ordered_cutoff": not_applicable(str(error))}, ())
     # Closer together towards α = 2, where the lines bend into their end.
-    alphas = np.unique([*(2.0 - np.linspace(1.0, 0.0, points // 2) ** 1.5), *_QUOTED_ALPHAS])
+    alphas = np.unique([*(2.0 - np.linspace(1.0, 0.0, points // 2) ** 2.0), *_QUOTED_ALPHAS])
     assert average.r0 is not None
     smaller = JacobianAverage(average.power, 0.1 * average.r0)
     averages = [average, smaller, *([JacobianAverage(1, None)] if average.power == 1 else [])]
@@ -158,10 +161,10 @@ def _said_of_alpha_g(alphas: np.ndarray, lines: np.ndarray, ends: np.ndarray, av
 
 def _sigma(phi: Activation, points: int) -> _Part:
     """Edge of chaos with its stable and unstable parts, both Widom lines, and the susceptibility where it exists."""
-    edges = gaussian.edge_points(0.0, phi) or gaussian.edge_points(0.05, phi)
-    scale = max(edges[0].sigma_w, 1.0) if edges else 1.0
+    scale, widest = _scale(phi)
     biases = np.linspace(0.0, _LARGEST_BIAS * scale, points)
-    measurements: dict[str, Measurement] = {}
+    weights = np.linspace(_SMALLEST_WEIGHT, widest, points) * scale
+    measurements = {"phase.window": _series([weights[0], weights[-1], biases[-1]])}
     found = [point for bias in biases for point in gaussian.edge_points(float(bias), phi)]
     for stable, name in ((True, "stable"), (False, "unstable")):
         branch = sorted(
@@ -176,8 +179,7 @@ def _sigma(phi: Activation, points: int) -> _Part:
     by: Literal["sigma_w", "sigma_w2"]
     for by in ("sigma_w", "sigma_w2"):
         measurements |= _widom(phi, biases[::2], by)
-    weights = np.linspace(_SMALLEST_WEIGHT, _LARGEST_WEIGHT, points) * scale
-    measurements |= _susceptibility_map(phi, biases[1:], weights)
+    measurements |= _susceptibility_map(phi, biases, weights)
     crossing = widom_crossing(phi, float(biases[-1])) if "phase.widom_sigma_b" in measurements else None
     said = [_said_of_edge(phi)]
     if crossing is not None:
@@ -188,6 +190,15 @@ def _sigma(phi: Activation, points: int) -> _Part:
             f"σ_w = {crossing[1]:.3g}."
         )
     return _Part(measurements, tuple(said))
+
+
+def _scale(phi: Activation) -> tuple[float, float]:
+    """The σ_w that matters, and up to how many of them to draw: the edge, or where signals begin to grow for ever."""
+    growth = diverging_growth(phi)
+    if growth > 0.0:
+        return 1.0 / math.sqrt(growth), _LARGEST_WEIGHT_UNBOUNDED
+    edges = gaussian.edge_points(0.0, phi) or gaussian.edge_points(0.05, phi)
+    return (edges[0].sigma_w if edges else 1.0), _LARGEST_WEIGHT
 
 
 def _widom(phi: Activation, biases: np.ndarray, by: Literal["sigma_w", "sigma_w2"]) -> dict[str, Measurement]:

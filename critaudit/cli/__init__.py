@@ -11,9 +11,11 @@ import click
 
 from critaudit import __version__
 from critaudit.cli.audit import audit_command
+from critaudit.cli.avalanches import avalanches_command
 from critaudit.cli.card import card_command
 from critaudit.cli.compare import compare_command
 from critaudit.cli.demo import demo_command
+from critaudit.cli.phase import phase_command
 from critaudit.cli.render import render_command
 from critaudit.cli.survey import survey_command
 from critaudit.cli.watch import watch_command
@@ -56,6 +58,7 @@ def cli(ctx: click.Context) -> None:
     critaudit compare a.pt b.pt     what changed: fine-tunes, checkpoints, quantised copies
     critaudit watch runs/a          audit checkpoints as they appear
     critaudit survey zoo/           audit every model in a folder, resumable
+    critaudit phase                 draw the phase diagrams that theory predicts
     critaudit demo                  audit the small trained network that ships with critaudit
 
     `critaudit SOURCE` is short for `critaudit audit SOURCE`; its options are listed by `critaudit audit --help`.
@@ -66,9 +69,11 @@ def cli(ctx: click.Context) -> None:
 
 
 cli.add_command(audit_command)
+cli.add_command(avalanches_command)
 cli.add_command(card_command)
 cli.add_command(compare_command)
 cli.add_command(demo_command)
+cli.add_command(phase_command)
 cli.add_command(render_command)
 cli.add_command(survey_command)
 cli.add_command(watch_command)

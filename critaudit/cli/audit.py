@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +110,19 @@ def audit_command(
     finish(report, output, json_path, fail_on, quiet)
 
 
-def finish(report: Report, output: Path, json_path: Path | None, fail_on: str | None, quiet: bool) -> None:
-    """Write the report's files, summarise it, and exit with the status that its content asks for."""
+def finish(
+    report: Report,
+    output: Path,
+    json_path: Path | None,
+    fail_on: str | None,
+    quiet: bool,
+    *,
+    images: Sequence[Path] = (),
+) -> None:
+    """Write the report's files, summarise it, and exit with the status that its content asks for.
+
+    `images` were written before; they are named with the others.
+    """
     from critaudit.gates import gated, read_configuration
 
     ctx = click.get_current_context()
@@ -122,6 +133,7 @@ def finish(report: Report, output: Path, json_path: Path | None, fail_on: str | 
     finally:  # a threshold that makes no sense loses no result
         written = write(report, output, json_path)
     written += _write_for_machines(report, ctx.meta.get("critaudit--sarif"), ctx.meta.get("critaudit--junit"), fail_on)
+    written += images
     if quiet:
         for path in written:
             click.echo(str(path))

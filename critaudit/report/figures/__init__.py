@@ -11,11 +11,19 @@ from critaudit.report.figures.coverage import coverage_by_kind
 from critaudit.report.figures.growth import GROWTH, growth_by_block
 from critaudit.report.figures.manifold import manifold_growth, manifold_projections, manifold_shape
 from critaudit.report.figures.multifractal import d2_by_depth, multifractal_curves
+from critaudit.report.figures.phase_maps import phase_alpha_g, phase_j0_j, phase_sigma
 from critaudit.report.figures.planes import alpha_g_plane, j0_j_plane
 from critaudit.report.figures.points import can_draw
-from critaudit.report.figures.profiles import alpha_by_depth, chi1_by_depth, spectrum_by_depth, strength_by_depth
+from critaudit.report.figures.profiles import (
+    alpha_by_depth,
+    change_by_depth,
+    chi1_by_depth,
+    spectrum_by_depth,
+    strength_by_depth,
+)
 from critaudit.report.figures.spectra import jacobian_spectrum
 from critaudit.report.figures.style import Spec, template
+from critaudit.report.figures.trajectories import DRAWN, path_in_plane
 from critaudit.report.record import Report
 
 if TYPE_CHECKING:
@@ -38,12 +46,15 @@ class Drawing:
         if not self.requires and not self.model:
             return bool(report.coverage.tensors)
         held = (report.model.get(identifier) for identifier in self.model)
-        if not all(measurement is not None and measurement.status == "measured" for measurement in held):
+        # An empty series is measured, but nothing to draw.
+        if not all(item is not None and item.status == "measured" and item.value != () for item in held):
             return False
         return not self.requires or can_draw(report, *self.requires)
 
 
 _DRAWINGS: dict[str, Drawing] = {
+    "path_in_plane": Drawing(("edge.j",), path_in_plane, model=("trajectory.steps",)),
+    **{f"along_{name}": Drawing((name,), draw, model=("trajectory.steps",)) for name, draw in DRAWN.items()},
     "coverage_by_kind": Drawing((), coverage_by_kind),
     "alpha_by_depth": Drawing(("entries.alpha",), alpha_by_depth),
     "alpha_g_plane": Drawing(("entries.alpha", "entries.g_forward"), alpha_g_plane),
@@ -59,6 +70,12 @@ _DRAWINGS: dict[str, Drawing] = {
     "manifold_shape": Drawing(("manifold.cv", "manifold.participation"), manifold_shape),
     "manifold_growth": Drawing(("manifold.stretch",), manifold_growth),
     "manifold_projections": Drawing((), manifold_projections, model=("manifold.pictures",)),
+    "change_by_depth": Drawing(("change.relative",), change_by_depth),
+    "phase_alpha_g": Drawing(
+        (), phase_alpha_g, model=("phase.alphas", "phase.ordered_cutoff", "phase.ordered_fixed_point")
+    ),
+    "phase_sigma": Drawing((), phase_sigma, model=("phase.map_sigma_b", "phase.map_sigma_w", "phase.map_chi")),
+    "phase_j0_j": Drawing((), phase_j0_j, model=("phase.boundary_j0", "phase.boundary_j")),
 }
 
 

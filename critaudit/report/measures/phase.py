@@ -23,6 +23,7 @@ _SERIES = (
     "widom_sigma_w",
     "widom_by_sigma_w2_sigma_b",
     "widom_by_sigma_w2_sigma_w",
+    "window",
     "map_sigma_b",
     "map_sigma_w",
     "map_chi",
