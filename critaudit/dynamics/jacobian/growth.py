@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.dynamics.jacobian.operators import NotDifferentiableError
+from critaudit.dynamics.jacobian.operators import NotDifferentiableError, check_adjoint, random_like
 from critaudit.dynamics.jacobian.passage import Passage
 
 if TYPE_CHECKING:
@@ -96,18 +96,19 @@ def _gradients(passage: Passage, draws: _Draws) -> list[float]:
 
 def _tangents(passage: Passage, draws: _Draws, probes: int) -> Numbers:
     """(probes, blocks + 2): 𝒥 from the start to every block's output and the end, and the tangent's logarithm."""
-    import torch
-
     first = passage.points[0].x
     targets = [first, *(point.y for point in passage.points), passage.end]
     reached = [index for index, target in enumerate(targets) if target.requires_grad and target is not passage.start]
-    cotangents = [torch.zeros_like(targets[index], requires_grad=True) for index in reached]
+    cotangents = [random_like(targets[index]).requires_grad_(True) for index in reached]
     pulled = _grad([targets[index] for index in reached], [passage.start], cotangents, create_graph=True)[0]
     found = np.full((probes, len(targets)), np.nan)
     for probe in range(probes):
         v = draws.like(passage.start)
-        if pulled is not None and pulled.requires_grad:
-            for index, part in zip(reached, _grad([pulled], cotangents, [v]), strict=True):
+        if pulled is not None:
+            parts = _grad([pulled], cotangents, [v]) if pulled.requires_grad else [None] * len(reached)
+            if probe == 0:
+                check_adjoint(list(zip(cotangents, parts, strict=True)), pulled, v)
+            for index, part in zip(reached, parts, strict=True):
                 found[probe, index] = _mean_square(part, targets[index])
         if first is passage.start:
             found[probe, 0] = _mean_square(v, v)

@@ -34,7 +34,14 @@ class _Convolution(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:  # noqa: ARG004
         x, weight, _, options = inputs
         ctx.save_for_backward(weight)
+        ctx.save_for_forward(weight)
         ctx.shape, ctx.options = tuple(x.shape), options
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: torch.Tensor) -> torch.Tensor:
+        (weight,) = ctx.saved_tensors
+        found: torch.Tensor = torch.ops.aten.convolution(tangents[0], weight, None, *ctx.options)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -6,6 +6,7 @@ differentiating it by u gives Jv, at the price of one more backward pass and wit
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ class JacobianOperator:
         self._transposed: tuple[torch.Tensor, torch.Tensor] | None = None
         self._is_forward_mode = False
         self._is_batched = True
+        self._is_checked = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -123,32 +125,42 @@ class JacobianOperator:
         if not self._is_forward_mode:
             try:
                 pulled, cotangent = self._linear_pullback()
-                return _gradient(pulled, cotangent, v)
+                return self._checked(v, _gradient(pulled, cotangent, v))
             except NotDifferentiableError:
                 if self._function is None:
                     raise
                 self._is_forward_mode = True
-        return self._forward_mode(v)
+        return self._checked(v, self._forward_mode(v))
 
     def _linear_pullback(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Jᵀu as a graph over u, made once."""
-        import torch
-
+        """Jᵀu as a graph over u, made once, at a random u."""
         if self._transposed is None:
-            cotangent = torch.zeros_like(self._y, requires_grad=True)
+            cotangent = random_like(self._y).requires_grad_(True)
             self._transposed = _gradient(self._y, self._x, cotangent, create_graph=True), cotangent
         return self._transposed
 
+    def _checked(self, v: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """`image`, after the first one has proved that ⟨u, Jv⟩ = ⟨Jᵀu, v⟩."""
+        if not self._is_checked:
+            pulled, cotangent = self._linear_pullback()
+            check_adjoint([(cotangent, image)], pulled, v)
+            self._is_checked = True
+        return image
+
     def _forward_mode(self, v: torch.Tensor) -> torch.Tensor:
         import torch
+        from torch.autograd import forward_ad
 
         assert self._function is not None
         try:
-            with torch.no_grad():
-                found: torch.Tensor = torch.func.jvp(self._function, (self._x.detach(),), (v,))[1]
-                return found
+            # The first use of forward mode compiles with a deprecated tool of PyTorch's own, which says so.
+            with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image = self._function(forward_ad.make_dual(self._x.detach(), v))  # type: ignore[no-untyped-call]
+                tangent = forward_ad.unpack_dual(image).tangent  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise _no_derivative(error) from error
+        return torch.zeros_like(self._y) if tangent is None else tangent
 
     def _columns(
         self,
@@ -185,7 +197,9 @@ class JacobianOperator:
         if self._is_forward_mode:
             raise NotDifferentiableError("forward mode takes one tangent at a time")
         pulled, cotangent = self._linear_pullback()
-        return _gradient(pulled, cotangent, stack, batched=True)
+        images = _gradient(pulled, cotangent, stack, batched=True)
+        self._checked(stack[0], images[0])
+        return images
 
 
 def operator(module: nn.Module, x: torch.Tensor, *args: Any, **kwargs: Any) -> JacobianOperator:
@@ -213,6 +227,36 @@ def operator(module: nn.Module, x: torch.Tensor, *args: Any, **kwargs: Any) -> J
     with torch.enable_grad():
         start = x.detach().clone().requires_grad_(True)
         return JacobianOperator(start, function(start), function=function)
+
+
+def random_like(values: torch.Tensor) -> torch.Tensor:
+    """Standard normal numbers in the shape of `values`, always the same ones."""
+    import torch
+
+    drawn = torch.randn(values.shape, generator=torch.Generator().manual_seed(0))
+    return drawn.to(device=values.device, dtype=values.dtype)
+
+
+def check_adjoint(
+    images: list[tuple[torch.Tensor, torch.Tensor | None]], pulled: torch.Tensor, v: torch.Tensor
+) -> None:
+    """Raise NotDifferentiableError unless Σ⟨u, Jv⟩ = ⟨ΣJᵀu, v⟩ for the pairs (u, Jv) and `pulled` = ΣJᵀu.
+
+    A hand-written derivative that cannot be differentiated drops out of the second derivative without a word (custom
+    kernels do so); then the two sides differ.
+    """
+    import torch
+
+    left = sum(_dot(u, image) for u, image in images if image is not None)
+    right = _dot(pulled, v)
+    sizes = [_dot(image, image) for _, image in images if image is not None] + [_dot(pulled, pulled)]
+    tolerance = max(1e-3, 30.0 * float(torch.finfo(v.dtype).eps)) * math.sqrt(max(sizes))
+    if not abs(left - right) <= tolerance:
+        raise NotDifferentiableError("an operation on the way has a derivative that cannot be differentiated itself")
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a.detach().double() * b.detach().double()).sum())
 
 
 def _gradient(
