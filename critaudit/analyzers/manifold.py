@@ -15,7 +15,8 @@ from critaudit.text import printable
 
 # 97.5 % points of Student's t for means over that many circles.
 _STUDENT = {2: 12.706, 3: 4.303, 4: 3.182}
-# Relative error by too few points beyond which a number is not given.
+# A number is not given where every second point alone would change it by more than this. The kinks of a wide ReLU layer
+# turn a curve at random, so that the angle per step goes with the square root of the step: it changes by 0.29.
 _UNRESOLVED = 0.1
 # Layers whose circle is shown, and points that a picture of it needs.
 _PICTURES, _PICTURE_POINTS = 6, 64
@@ -25,15 +26,15 @@ _LINE = 1.1
 _UNRELATED = 0.5
 
 _Value = Callable[[Geometry], float]
-# ID → how it is read from a circle, its error by too few points, and what it is.
+# ID → how it is read from a circle, how much every second point alone would change it, and what it is.
 _NUMBERS: dict[str, tuple[_Value, _Value | None, str]] = {
     "cv": (lambda g: g.cv, None, "std/mean of the distances between neighbouring points"),
     "participation": (lambda g: g.participation, None, "(Σλ)²/Σλ² of the principal components"),
     "plane_share": (lambda g: sum(g.variance_shares[:2]), None, "share of the variance in two principal components"),
     "spread": (lambda g: g.spread, None, "variance along the circle over the mean square of the output"),
-    "stretch": (lambda g: g.length, lambda g: g.length_error, "length/√n over that of the input circle"),
+    "stretch": (lambda g: g.length, lambda g: 3.0 * g.length_error, "length/√n over that of the input circle"),
     "turns": (lambda g: g.turns, lambda g: g.turns_error, "sum of the angles between successive steps over 2π"),
-    "curvature": (lambda g: g.curvature, lambda g: g.curvature_error, "mean of κ·R, R = root mean square radius"),
+    "curvature": (lambda g: g.curvature, lambda g: 3.0 * g.curvature_error, "mean of κ·R, R = root mean square radius"),
     "correlation_width": (lambda g: g.correlation_width, None, "angle at which the autocorrelation is one half"),
     "neighbour_correlation": (lambda g: g.step_correlation, None, "autocorrelation of neighbouring points"),
 }
@@ -93,13 +94,13 @@ def _layer(layer: LayerManifold, found: Propagation, pictured: bool) -> Measurem
 
 
 def _over_circles(values: Sequence[float], errors: Sequence[float], method: str) -> Measurement:
-    """The mean over circles with its 95 % interval, widened by the error of having finitely many points."""
+    """The mean over circles with its 95 % interval, widened by how much every second point would change it."""
     number = len(values)
     mean = math.fsum(values) / number
     error = math.fsum(errors) / number if errors else 0.0
-    if error > _UNRESOLVED * abs(mean):
+    if mean and error > _UNRESOLVED * abs(mean):
         return undetermined(
-            f"kinks, or folds finer than the points, leave an error of {error / abs(mean) if mean else math.inf:.0%}",
+            f"kinks, or folds finer than the points: every second one alone would change it by {error / abs(mean):.0%}",
             n=number,
             method=method,
         )

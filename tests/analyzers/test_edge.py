@@ -1,0 +1,71 @@
+"""The margin of square tanh layers to the (J₀, J) boundary: theory's value, its interval, and where it is none."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import critaudit
+from critaudit.measurement import Measurement
+from critaudit.theory import spin_glass
+
+
+def _edge(weight: torch.Tensor, activation: nn.Module | None) -> dict[str, Measurement]:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    layer.weight = nn.Parameter(weight)
+    network = nn.Sequential(layer, activation) if activation is not None else nn.Sequential(layer)
+    return dict(critaudit.audit(network, only=["edge"], device="cpu").layer_records[0].measurements)
+
+
+def _weight(size: int, j0: float, j: float, seed: int = 0) -> torch.Tensor:
+    noise = np.random.default_rng(seed).standard_normal((size, size))
+    noise = (noise - noise.mean()) / noise.std()
+    return torch.from_numpy((j0 / size + j / math.sqrt(size) * noise).astype(np.float32))
+
+
+@pytest.mark.parametrize(("j0", "j"), [(0.0, 0.7), (0.0, 1.4), (2.5, 1.4), (-2.5, 1.4), (1.2, 1.3)])
+def test_given_a_square_tanh_layer_then_boundary_and_margin_are_theorys(j0: float, j: float) -> None:
+    found = _edge(_weight(100, j0, j), nn.Tanh())
+    boundary, margin = found["edge.boundary"], found["edge.margin"]
+    assert boundary.number == pytest.approx(spin_glass.boundary(j0), rel=1e-3)
+    assert margin.number == pytest.approx(j - spin_glass.boundary(j0), abs=2e-3)
+    assert margin.interval is not None
+    assert margin.interval[0] < (margin.number or 0.0) < margin.interval[1]
+    assert (found["edge.phase"].value == "chaotic") == ((margin.number or 0.0) > 0)
+
+
+def test_given_many_layers_of_one_law_then_the_interval_of_the_margin_holds_the_truth_as_often_as_it_says() -> None:
+    j0, j, size = 1.6, 1.5, 60
+    truth, parts = j - spin_glass.boundary(j0), []
+    rng = np.random.default_rng(7)
+    for _ in range(30):
+        layer = nn.Linear(size, size, bias=False)
+        weight = j0 / size + j / math.sqrt(size) * rng.standard_normal((size, size))
+        layer.weight = nn.Parameter(torch.from_numpy(weight.astype(np.float32)))
+        parts += [layer, nn.Tanh()]
+    report = critaudit.audit(nn.Sequential(*parts), only=["edge"], device="cpu")
+    ends = [layer.measurements["edge.margin"].interval or (0.0, 0.0) for layer in report.layer_records]
+    held = sum(low <= truth <= high for low, high in ends)
+    # 95 % of 30 are 28.5; fewer than 21 would happen less than once in a million
+    assert held >= 21
+
+
+@pytest.mark.parametrize(
+    ("shape", "activation", "words"),
+    [
+        ((6, 6), nn.ReLU(), "that of tanh layers; ln χ₁ (edge.distance) says it for other activations"),
+        ((6, 4), nn.Tanh(), "that of square layers; ln χ₁ (edge.distance) says it for other shapes"),
+    ],
+)
+def test_given_another_layer_then_it_says_what_was_measured_instead(
+    shape: tuple[int, int], activation: nn.Module, words: str
+) -> None:
+    found = _edge(torch.randn(shape, generator=torch.Generator().manual_seed(0)), activation)
+    for name in ("boundary", "margin", "phase"):
+        assert found[f"edge.{name}"].status == "not_applicable"
+        assert words in (found[f"edge.{name}"].reason or "")
+    assert found["edge.distance"].status == "measured"
