@@ -27,14 +27,18 @@ _EMPTY = ""
 _STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 
 
-def render(report: Report) -> str:
-    """The whole page as text. Equal reports give equal pages. Raises CritauditError if the templates are missing."""
-    environment = _environment()
-    style, script = _asset("report.css"), _asset("report.js")
-    plotly = _plotly()
-    figures = _figures(report)
-    data = to_dict(report)
-    return environment.get_template("report.html.j2").render(
+def render(report: Report, *, shared: str | None = None) -> str:
+    """The whole page as text. Equal reports give equal pages. Raises CritauditError if the templates are missing.
+
+    A page is complete in itself unless `shared` names the folder, relative to it, that holds `assets()`.
+    """
+    return framed(
+        "report.html.j2",
+        title=report.source.name,
+        version=report.provenance.versions.get("critaudit", ""),
+        figures=_figures(report),
+        data=to_dict(report),
+        shared=shared,
         report=report,
         view=page.view(report),
         sentences=verdict.sentences(report),
@@ -42,16 +46,48 @@ def render(report: Report) -> str:
         parameters_noun=verdict.parameters_noun(report.coverage),
         findings=verdict.by_severity(report),
         guides=_guides(report),
-        policy=_policy(styles=(style, _EMPTY), scripts=(script, plotly)),
-        style=_markup(style),
-        script=_markup(script),
-        plotly=_markup(plotly),
-        plotly_style_ids=_STYLE_ID.findall(plotly),
-        figures=figures,
-        figure_data=_json_for_script({"templates": _templates(), "figures": figures}),
-        report_data=_json_for_script(data),
         file_name=page.file_name(report),
     )
+
+
+def framed(
+    template: str, *, figures: list[dict[str, Any]], data: object, shared: str | None = None, **content: object
+) -> str:
+    """A page made of one of our templates in the common frame: policy, style, scripts, figures and data to save."""
+    style, script, plotly = _asset("report.css"), _asset("report.js"), _plotly()
+    names = dict(zip(("style_name", "script_name", "plotly_name"), assets(), strict=True))
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=_policy(
+                styles=[_digest(text) for text in (style, _EMPTY)] if shared is None else ["'self'", _digest(_EMPTY)],
+                scripts=[_digest(text) for text in (script, plotly)] if shared is None else ["'self'"],
+            ),
+            style=_markup(style),
+            script=_markup(script),
+            plotly=_markup(plotly),
+            plotly_style_ids=_STYLE_ID.findall(plotly),
+            figures=figures,
+            figure_data=_json_for_script({"templates": _templates(), "figures": figures}),
+            report_data=_json_for_script(data),
+            shared=shared,
+            **names,
+            **content,
+        )
+    )
+
+
+def assets() -> dict[str, str]:
+    """Style, script and plotly's script, by file names that hold their digests: what many pages share."""
+    return {
+        f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}{ending}": text
+        for stem, ending, text in (
+            ("report", ".css", _asset("report.css")),
+            ("report", ".js", _asset("report.js")),
+            ("plotly", ".js", _plotly()),
+        )
+    }
 
 
 def templates_folder() -> Path:
@@ -149,13 +185,13 @@ def _json_for_script(data: object) -> Any:
     return _markup(text.translate(_SCRIPT_ESCAPES))
 
 
-def _policy(*, styles: tuple[str, ...], scripts: tuple[str, ...]) -> str:
-    """Nothing may load or run but these very texts; plotly's image export passes through blob: images in the page."""
+def _policy(*, styles: list[str], scripts: list[str]) -> str:
+    """Nothing may load or run but these texts or files; plotly's image export passes through blob: images."""
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {' '.join(_digest(text) for text in scripts)}",
-            f"style-src {' '.join(_digest(text) for text in styles)}",
+            f"script-src {' '.join(scripts)}",
+            f"style-src {' '.join(styles)}",
             "img-src data: blob:",
             "base-uri 'none'",
             "form-action 'none'",
