@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from critaudit.report.measures import (
     asymptotic,
     avalanche,
+    avalanche_ensembles,
     change,
     edge,
     entries,
@@ -30,7 +31,7 @@ _TABLES = {
     "jacobian": jacobian.MEASURES,
     "multifractal": multifractal.MEASURES,
     "manifold": manifold.MEASURES,
-    "avalanche": avalanche.MEASURES,
+    "avalanche": avalanche.MEASURES | avalanche_ensembles.MEASURES,
     "phase": phase.MEASURES,
     "change": change.MEASURES,
     "trajectory": trajectory.MEASURES,
