@@ -133,24 +133,28 @@ def _scatter(axes: Axes, trace: dict[str, Any]) -> None:
 
 
 def _map(canvas: Figure, axes: Axes, bar: Axes, trace: dict[str, Any]) -> None:
-    """A map of numbers with its scale; cells without a number stay white."""
+    """A map of logarithms with its scale in plain numbers; cells without a number stay white."""
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
 
     z = np.array([[math.nan if value is None else value for value in row] for row in trace["z"]], dtype=float)
     colours = LinearSegmentedColormap.from_list("map", [tuple(step) for step in trace["colorscale"]])
+    low, high = trace["zmin"], trace["zmax"]
     mesh = axes.pcolormesh(
-        trace["x"], trace["y"], np.ma.masked_invalid(z), cmap=colours, shading="nearest", rasterized=True
+        trace["x"],
+        trace["y"],
+        np.ma.masked_invalid(z),
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        shading="nearest",
+        rasterized=True,
     )
     scale = canvas.colorbar(mesh, cax=bar)
-    seen = [
-        (tick, text)
-        for tick, text in zip(trace["colorbar"]["tickvals"], trace["colorbar"]["ticktext"], strict=True)
-        if np.nanmin(z) - 1e-9 <= tick <= np.nanmax(z) + 1e-9
-    ]
-    scale.set_ticks([tick for tick, _ in seen], labels=[text for _, text in seen])
+    ticks = [power + math.log10(digit) for power in range(math.floor(low), math.ceil(high) + 1) for digit in (1, 3)]
+    seen = [tick for tick in ticks if low <= tick <= high]
+    scale.set_ticks(seen, labels=[f"{float(f'{10**tick:.1g}'):g}" for tick in seen])
     scale.outline.set_visible(False)
-    bar.set_title(_plain(trace["colorbar"]["title"]["text"]), fontsize=10)
 
 
 def _axis(axes: Axes, kind: str, spec: dict[str, Any]) -> None:

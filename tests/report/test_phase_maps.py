@@ -83,6 +83,21 @@ def test_given_the_map_when_drawn_then_cells_without_a_value_are_empty_and_json_
     assert number == spec["layout"]["meta"]["n"]
 
 
+def test_given_the_map_when_drawn_then_the_bar_beside_it_has_its_colours_and_ticks(report: Report) -> None:
+    spec = report.figures.spec("phase_sigma")
+    (drawn,) = (trace for trace in spec["data"] if trace["type"] == "heatmap")
+    bar, texts = spec["layout"]["shapes"], spec["layout"]["annotations"]
+
+    for shape, (_, colour) in ((bar[0], drawn["colorscale"][0]), (bar[-1], drawn["colorscale"][-1])):
+        for place in (1, 3, 5):
+            near = int(colour[place : place + 2], 16)
+            assert int(shape["fillcolor"][place : place + 2], 16) == pytest.approx(near, abs=6)
+    ticks = [(text["y"], float(text["text"])) for text in texts if text["text"] != "χ_s"]
+    low, high = drawn["zmin"], drawn["zmax"]
+    for height, value in ticks:
+        assert math.log10(value) == pytest.approx(low + (high - low) * (height - 0.1) / 0.75, abs=1e-6)
+
+
 def test_given_a_page_when_rendered_then_the_figures_and_their_guide_are_in_it(report: Report) -> None:
     page = html.render(report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SECOND = "#7f70d0"
 # On the map, which has the same colours in both themes, and in its legend on white and on black.
 _EDGE, _WIDOM, _WIDOM_BY_SQUARE = "#e8590c", "#d6409f", "#2f9e44"
-_SCALE = [[0.0, "#22304a"], [0.35, "#4a6285"], [0.7, "#86a5c4"], [1.0, "#d3e4f3"]]
+_SCALE = ((0.0, "#22304a"), (0.35, "#4a6285"), (0.7, "#86a5c4"), (1.0, "#d3e4f3"))
 # The map's darkest colour stands for this share of the largest susceptibility, and less.
 _FAINTEST = 0.02
 
@@ -100,6 +101,7 @@ def phase_sigma(report: Report) -> Spec:
         height=520,
         xaxis=axes.axis("weight scale σ_w (no unit)", range=window[:2]),
         yaxis=axes.axis("bias scale σ_b (no unit)", range=[0.0, window[2]]),
+        **(_colour_bar(traces[0]["zmin"], traces[0]["zmax"]) if floor > 0.0 else {}),
     )
 
 
@@ -148,28 +150,61 @@ def _map(biases: list[float], weights: list[float], values: list[float], floor: 
         ]
         for bias in rows
     ]
-    low, high = math.floor(math.log10(floor)), math.ceil(math.log10(max(values)))
-    ticks = [power + math.log10(digit) for power in range(low, high + 1) for digit in (1, 3)]
     return {
         "type": "heatmap",
         "name": "susceptibility χ_s",
         "x": columns,
         "y": rows,
         "z": logs,
-        "colorscale": _SCALE,
-        "colorbar": {
-            "title": {"text": "χ_s", "side": "top"},
-            "tickvals": ticks,
-            "ticktext": [f"{float(f'{10**tick:.1g}'):g}" for tick in ticks],
-            "thickness": 12,
-            "len": 0.9,
-            "outlinewidth": 0,
-        },
+        "zmin": round(math.log10(floor), 4),
+        "zmax": round(math.log10(max(values)), 4),
+        "colorscale": [list(step) for step in _SCALE],
+        # plotly's own colour bar, and its sharp cells, set style attributes, which the page forbids.
+        "showscale": False,
+        "zsmooth": "fast",
         "text": [[None if log is None else wording.number(10.0**log) for log in row] for row in logs],
         "hovertemplate": "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>χ_s = %{text}<extra></extra>",
         "hoverongaps": False,
         "showlegend": False,
     }
+
+
+def _colour_bar(low: float, high: float) -> dict[str, Any]:
+    """Layout of a colour bar in the right margin for a map of logarithms from `low` to `high`."""
+    span, steps = high - low, 48
+    bar = [
+        {
+            "type": "rect",
+            "xref": "paper",
+            "yref": "paper",
+            "x0": 1.02,
+            "x1": 1.04,
+            "y0": round(0.1 + 0.75 * step / steps, 4),
+            "y1": round(0.1 + 0.75 * min(step + 1.5, steps) / steps, 4),  # a little over, or seams would show
+            "fillcolor": _colour((step + 0.5) / steps),
+            "line": {"width": 0},
+        }
+        for step in range(steps)
+    ]
+    ticks = [power + math.log10(digit) for power in range(math.floor(low), math.ceil(high) + 1) for digit in (1, 3)]
+    place = {"xref": "paper", "yref": "paper", "xanchor": "left", "bgcolor": "rgba(0,0,0,0)"}
+    texts = [
+        place | {"x": 1.045, "y": 0.1 + 0.75 * (tick - low) / span, "text": f"{float(f'{10**tick:.1g}'):g}"}
+        for tick in ticks
+        if low <= tick <= high
+    ]
+    texts.append(place | {"x": 1.02, "y": 0.93, "text": "χ_s"})
+    return {"shapes": bar, "annotations": texts, "margin": {"r": 72}}
+
+
+def _colour(share: float) -> str:
+    """The scale's colour at a share of its length."""
+    for (low, before), (high, after) in itertools.pairwise(_SCALE):
+        if share <= high:
+            mix = (share - low) / (high - low)
+            pairs = [[int(text[place : place + 2], 16) for text in (before, after)] for place in (1, 3, 5)]
+            return "#" + "".join(f"{round(a + mix * (b - a)):02x}" for a, b in pairs)
+    return _SCALE[-1][1]
 
 
 def _crossing(sigma_w: float, sigma_b: float) -> dict[str, Any]:
