@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from critaudit.dynamics.operations.paths import NetworkPaths
 from critaudit.errors import CritauditError
-from critaudit.laws.crackling.records import AvalancheCounts
-from critaudit.laws.crackling.tally import from_avalanches
+from critaudit.laws.crackling.records import LAGS, PROFILE_DURATIONS, AvalancheCounts, ProfileSums
+from critaudit.laws.crackling.tally import tally
 
 if TYPE_CHECKING:
     from critaudit.laws.crackling.surrogates import SurrogateKind
@@ -134,19 +134,49 @@ def counts(paths: Paths, n: float) -> AvalancheCounts:
     are conditional on that network and say nothing about others of its kind.
     """
     found = avalanches(paths, n)
-    strengths = paths.strengths
-    rows = range(len(found.durations))
-    return from_avalanches(
+    inside = np.arange(paths.layers) < found.durations[:, np.newaxis]
+    above = np.where(inside, paths.scores - n, 0.0)
+    clusters = paths.networks if paths.count > 1 else np.arange(len(found.durations))
+    number = paths.count if paths.count > 1 else len(found.durations)
+    return tally(
         found.durations,
         found.total,
         found.excess,
-        paths.networks if paths.count > 1 else None,
+        clusters,
         depth=paths.layers,
-        censored=found.censored,
-        profiles=[strengths[row, : found.durations[row]] for row in rows],
-        excess_profiles=[paths.scores[row, : found.durations[row]] - n for row in rows],
-        cluster_count=paths.count if paths.count > 1 else len(found.durations),
+        cluster_count=number,
+        threshold=None,
+        lags=_regression_sums(above, inside, clusters, number),
+        profiles=_profiles(np.where(inside, paths.strengths, 0.0), above, found.durations),
     )
+
+
+def _profiles(strengths: Array, above: Array, durations: Integers) -> ProfileSums:
+    """Sums over the avalanches of equal duration, layer by layer; censored paths are none of them."""
+    layers = strengths.shape[1]
+    sums = ProfileSums.zeros(min(layers - 1, PROFILE_DURATIONS))
+    for lasting in np.unique(durations[(durations > 0) & (durations <= sums.counts.size)]):
+        rows, row = durations == lasting, int(lasting) - 1
+        sums.counts[row] = np.count_nonzero(rows)
+        for total, squares, values in (
+            (sums.total, sums.total_squares, strengths[rows, :lasting]),
+            (sums.excess, sums.excess_squares, above[rows, :lasting]),
+        ):
+            total[row, :lasting] = values.sum(axis=0)
+            squares[row, :lasting] = np.square(values).sum(axis=0)
+    return sums
+
+
+def _regression_sums(above: Array, inside: NDArray[np.bool_], clusters: Integers, number: int) -> Array:
+    """Sums for the multistep regression (`AvalancheCounts.lags`): pairs of layers k apart, the first one inside."""
+    layers = above.shape[1]
+    sums = np.zeros((number, LAGS, 6))
+    for lag in range(1, min(LAGS, layers - 1) + 1):
+        x, y = above[:, :-lag], np.where(inside[:, :-lag], above[:, lag:], 0.0)
+        columns = inside[:, :-lag], x, y, x * x, x * y, y * y
+        for place, values in enumerate(columns):
+            sums[:, lag - 1, place] = np.bincount(clusters, weights=values.sum(axis=1), minlength=number)
+    return sums
 
 
 def surrogates(paths: Paths, rng: np.random.Generator, *, kind: SurrogateKind = "phase", copies: int = 1) -> Paths:

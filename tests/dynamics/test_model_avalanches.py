@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from critaudit.dynamics.model_avalanches import Paths, avalanches, counts, gather, surrogates
 from critaudit.dynamics.operations import NetworkPaths
 from critaudit.errors import CritauditError
+from critaudit.laws.crackling.tally import from_avalanches
 
 
 def _network(calibration: ArrayLike, strengths: ArrayLike, names: str = "abcd", overflowed: int = 0) -> NetworkPaths:
@@ -87,6 +88,35 @@ def test_durations_and_counts_agree_with_a_loop(seed: int, n: float, layers: int
     assert tallied.profiles.counts.tolist() == tallied.durations.sum(axis=0).tolist()
     assert tallied.profiles.total.sum() == pytest.approx(found.total[~found.censored].sum())
     assert tallied.profiles.excess.sum() == pytest.approx(found.excess[~found.censored].sum())
+
+
+@pytest.mark.parametrize(("networks", "n"), [(1, 0.0), (3, 0.0), (3, -1.0), (2, 1.0)])
+def test_counts_are_those_of_the_avalanches_listed_one_by_one(networks: int, n: float) -> None:
+    # GIVEN an ensemble, and its avalanches as lists
+    paths = _noise(60, 30, 5, networks=networks)
+    found, strengths = avalanches(paths, n), paths.strengths
+    rows = range(len(strengths))
+    listed = from_avalanches(
+        found.durations,
+        found.total,
+        found.excess,
+        paths.networks if networks > 1 else None,
+        depth=30,
+        censored=found.censored,
+        profiles=[strengths[row, : found.durations[row]] for row in rows],
+        excess_profiles=[paths.scores[row, : found.durations[row]] - n for row in rows],
+    )
+    # THEN the statistics are the same
+    tallied = counts(paths, n)
+    for name in ("paths", "none", "censored", "durations", "lags"):
+        np.testing.assert_allclose(getattr(tallied, name), getattr(listed, name), rtol=1e-9, atol=1e-9)
+    for kind in ("total", "excess"):
+        ours, theirs = getattr(tallied, kind), getattr(listed, kind)
+        np.testing.assert_array_equal(ours.counts, theirs.counts)
+        np.testing.assert_array_equal(ours.censored, theirs.censored)
+        np.testing.assert_allclose(ours.moments, theirs.moments)
+    for name in ("counts", "total", "total_squares", "excess", "excess_squares"):
+        np.testing.assert_allclose(getattr(tallied.profiles, name), getattr(listed.profiles, name), atol=1e-9)
 
 
 def test_given_one_network_then_every_path_is_a_cluster() -> None:
