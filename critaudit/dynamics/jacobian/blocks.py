@@ -2,8 +2,9 @@
 
 1. **Repeated modules.** A module is a candidate if it was called with a floating-point tensor, gave one, and holds at
    least two weight layers. It is *repeated* if a plain container (Sequential, ModuleList, ModuleDict) holds it and
-   another candidate of its class, or holds it alone and its class is repeated elsewhere; the same with three where the
-   parent is no container but all its children with weights are of one class; or if it runs several times per sample.
+   another candidate of its class; or, unless it is a container itself, if containers hold others of its class in such
+   rows or alone; the same with three where the parent is no container but all its children with weights are of one
+   class; or if it runs several times per sample.
    Blocks are the repeated modules that hold no other repeated module and do not run inside another: the residual blocks
    of a ResNet rather than its stages, the layers of a transformer rather than their attention.
 2. **Segments.** Where there are fewer than two, a block is the way from the input of one unit to that of the next: a
@@ -144,17 +145,20 @@ def _repeated(structure: _Structure) -> list[str]:
     modules = dict(structure.module.named_modules())
     candidates = [path for path in structure.weights if path and _is_candidate(structure, path)]
     siblings = Counter((path.rpartition(".")[0], type(modules[path])) for path in candidates)
-    contained, uniform = set(), set()
+    contained: Counter[type] = Counter()
+    uniform = set()
     for (parent, kind), number in siblings.items():
-        if is_container(modules[parent]) and number >= 2 and kind not in containers():
-            contained.add(kind)
-        elif number >= 3 and _is_uniform(structure, parent, modules[parent]):
+        is_uniform = _is_uniform(structure, parent, modules[parent])
+        if is_container(modules[parent]):
+            contained[kind] += number if number >= 2 or is_uniform else 0
+        elif number >= 3 and is_uniform:
             uniform.add(kind)
     found = []
     for path in candidates:
         parent, kind = path.rpartition(".")[0], type(modules[path])
         if is_container(modules[parent]):
-            repeated = siblings[parent, kind] >= 2 or kind in contained | uniform
+            elsewhere = kind not in containers() and (contained[kind] >= 2 or kind in uniform)
+            repeated = siblings[parent, kind] >= 2 or elsewhere
         else:
             repeated = kind in uniform and _is_uniform(structure, parent, modules[parent])
         if repeated or (structure.seen[path].calls >= 2 and not is_container(modules[path])):

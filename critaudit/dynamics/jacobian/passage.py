@@ -208,7 +208,7 @@ def _segments(notes: _Notes, blocks: Blocks, output: torch.Tensor | None) -> lis
         return []
     name, current = notes.inputs[0]
     for after, tensor in ends:
-        if blocks.is_chain or _depends(tensor, current):
+        if blocks.is_chain or (tensor is not current and _depends(tensor, current)):
             points.append(BlockPoint(name, current, tensor, tensor))
             name, current = after, tensor
     return points
