@@ -22,11 +22,11 @@ ACCEPTED = 0.05
 """A range is accepted where the p-values of its Kolmogorov–Smirnov distance and of its curvature are above this."""
 LEAST_CLUSTERS = 10
 """Below this number of clusters nothing is known about their scatter."""
-_CURVATURE = 1.959963984540054
+_FLATTENS, _STEEPENS = -1.959963984540054, 1.6448536269514722
 _MULTIPLIERS = 199
 _PER_DECADE = 8
 _NARROWEST = 10.0**0.5
-_LEAST_EXPONENT = 0.5
+_LEAST_EXPONENT = 1.0
 _STEEPEST = 40.0
 
 
@@ -183,8 +183,10 @@ def best_range(histogram: Histogram, rng: np.random.Generator, *, least: float) 
 
     Candidates are all pairs of `candidate_edges` half a decade apart or more. They are tried in the order of the
     information that they hold about a term in ln²x, that is in which a bent law would show best; the first that is
-    accepted wins (in the spirit of Deluca & Corral 2013, who take the widest). A range on which the density hardly
-    falls (exponent below 0.5) is no tail of avalanches: an exponential law looks like that near zero.
+    accepted wins (in the spirit of Deluca & Corral 2013, who take the widest). Accepted means: not bent at 5 % towards a
+    lognormal or a cut-off (one-sided) nor at 2.5 % the other way, Kolmogorov–Smirnov p above 5 %, and an exponent above
+    one: where the density falls more slowly than 1/x, avalanches are as large as the upper end lets them be. An
+    exponential law looks like that near zero.
     """
     edges = candidate_edges(histogram)
     if edges.size < 2:
@@ -195,9 +197,9 @@ def best_range(histogram: Histogram, rng: np.random.Generator, *, least: float) 
     first, stop = (places.ravel() for places in np.meshgrid(edges, edges, indexing="ij"))
     wide = histogram.edges[stop] >= _NARROWEST * histogram.edges[first] * (1.0 - 1e-9)
     first, stop = first[wide], stop[wide]
-    n, information = _bend_information(histogram, first, stop)
+    n, information, straight = _bend_information(histogram, first, stop)
     order = np.argsort(-information, kind="stable")
-    for index in order[n[order] >= least]:
+    for index in order[(n[order] >= least) & straight[order]]:
         found = fit_range(histogram, int(first[index]), int(stop[index]))
         if found is None or found.exponent < _LEAST_EXPONENT or not _may_fit(found):
             continue
@@ -207,8 +209,14 @@ def best_range(histogram: Histogram, rng: np.random.Generator, *, least: float) 
     return None
 
 
-def _bend_information(histogram: Histogram, first: NDArray[np.intp], stop: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Number of values in each range, and n times the variance of ln²x that ln x does not explain."""
+def _bend_information(
+    histogram: Histogram, first: NDArray[np.intp], stop: NDArray[np.intp]
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """For each range: its number of values n, n times the variance of ln²x that ln x does not explain, and a first look.
+
+    The first look, for real numbers only, is the variance of ln x beside that of a power law of the same mean: ranges
+    that are bent beyond four standard errors, as of clusters, are not worth a fit.
+    """
     pooled = histogram.pooled
     logs = histogram.log_points - histogram.log_points[pooled > 0.0].mean()
     sums = np.stack([np.append(0.0, np.cumsum(pooled * logs**power)) for power in range(5)])
@@ -217,13 +225,41 @@ def _bend_information(histogram: Histogram, first: NDArray[np.intp], stop: NDArr
     variance = two - one**2
     skewed = three - 3.0 * one * two + 2.0 * one**3
     fourth = four - 4.0 * one * three + 6.0 * one**2 * two - 3.0 * one**4
-    return n, n * (fourth - variance**2 - skewed**2 / np.maximum(variance, 1e-12))
+    information = n * np.maximum(fourth - variance**2 - skewed**2 / np.maximum(variance, 1e-12), 1e-300)
+    if histogram.discrete:
+        return n, information, np.ones(n.size, dtype=np.bool_)
+    edges = np.log(histogram.edges)
+    length = edges[stop] - edges[first]
+    low = edges[first] - histogram.log_points[pooled > 0.0].mean()
+    share, spread = _truncated_exponential()
+    expected = np.square(length) * np.interp((one - low) / length, share, spread)
+    errors = np.sqrt(information) * _widening(histogram)
+    return n, information, n * np.abs(variance - expected) < 4.0 * errors
+
+
+def _widening(histogram: Histogram) -> float:
+    """By how much clusters widen the scatter of ln x over all values, at least 1."""
+    pooled = histogram.pooled
+    centred = histogram.log_points - pooled @ histogram.log_points / pooled.sum()
+    if histogram.counts.shape[0] < LEAST_CLUSTERS:
+        return 1.0
+    scores = histogram.counts @ centred
+    return max(1.0, math.sqrt(float(scores @ scores) / float(pooled @ np.square(centred))))
+
+
+def _truncated_exponential() -> tuple[Array, Array]:
+    """Mean and variance of e^{−ut} on 0 ≤ t ≤ 1, by decreasing u: increasing in the mean."""
+    u = np.linspace(40.0, -40.0, 800)
+    half = 0.5 * u
+    # From the law's cumulants, centred; u is never zero on this grid.
+    mean = 1.0 / u - 1.0 / np.expm1(u)
+    return mean, 1.0 / np.square(u) - 0.25 / np.square(np.sinh(half))
 
 
 def _may_fit(fit: RangeFit) -> bool:
     """A quick look before the bootstrap: the curvature, and a distance that no power law would reach."""
     widening = max(1.0, fit.cluster_error / fit.standard_error) if math.isfinite(fit.cluster_error) else 1.0
-    return abs(fit.curvature) < _CURVATURE and fit.distance * math.sqrt(fit.n) < 2.5 * widening
+    return _FLATTENS < fit.curvature < _STEEPENS and fit.distance * math.sqrt(fit.n) < 2.5 * widening
 
 
 def corrected_exponents(histogram: Histogram, fit: RangeFit, samples: Array) -> Array:
