@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Floating-point operations to spend on the inputs that are followed; calibration and the twin come on top.
 _BUDGET = 5e12
-_FEWEST, _MOST = 256, 4096
+_FEWEST, _MOST = 64, 4096
 # Every third input calibrates thresholds.
 _SHARE = 3
 _FEWEST_GIVEN = 60
@@ -49,7 +49,7 @@ def model_paths(
 ) -> ModelPaths:
     """Follow inputs of equal norm through all operations of a network, and through those of its linear twin.
 
-    Without `inputs` they are random ones of the network's kind, 256 to 4096 by what one costs, and a third as many
+    Without `inputs` they are random ones of the network's kind, 64 to 4096 by what one costs, and a third as many
     others calibrate the thresholds. Of given `inputs` (batch first; 60 or more) every third calibrates. A network that
     cannot be followed gives a `reason`, never an exception; UsageError is raised for a device or inputs that cannot be
     used.

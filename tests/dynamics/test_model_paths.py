@@ -97,4 +97,4 @@ def test_cheap_networks_get_more_inputs(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.undo()
     assert affordable(1.0) == 4096
     assert affordable(2.5e9) == 2000
-    assert affordable(1e12) == 256
+    assert affordable(1e12) == 64
