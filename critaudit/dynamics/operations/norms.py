@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# What these return are the values of their input at other places: no step of the dynamics.
+# What these return are values of their input, at other places or several times: no step of the dynamics.
 # fmt: off
 _COPYING_FUNCTIONS = frozenset({
-    "bfloat16", "chunk", "clone", "contiguous", "cpu", "cuda", "detach", "double", "flatten", "flip", "float",
-    "half", "movedim", "moveaxis", "permute", "ravel", "reshape", "roll", "split", "swapaxes", "t", "to",
-    "transpose", "type", "type_as", "unbind", "unflatten", "unfold", "unsqueeze", "squeeze", "view",
-    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+    "bfloat16", "channel_shuffle", "chunk", "clone", "contiguous", "cpu", "cuda", "detach", "double", "expand",
+    "expand_as", "flatten", "flip", "float", "gather", "getitem", "half", "index_select", "moveaxis", "movedim",
+    "narrow", "permute", "pixel_shuffle", "pixel_unshuffle", "ravel", "repeat", "repeat_interleave", "reshape",
+    "roll", "select", "split", "squeeze", "swapaxes", "t", "tile", "to", "transpose", "type", "type_as", "unbind",
+    "unflatten", "unfold", "unsqueeze", "view",
 })
 # fmt: on
 # fmt: off

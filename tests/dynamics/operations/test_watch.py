@@ -107,6 +107,20 @@ def test_statistics_over_the_batch_are_noticed() -> None:
     assert watch(Centred().eval(), samples(3, 6)).batch == 1
 
 
+def test_selections_and_copies_are_no_layers() -> None:
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = nn.Linear(6, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.line(x)[:, torch.tensor([0, 2, 4])]
+            y = torch.cat([y.repeat(1, 2), y.flip(1)], dim=1)
+            return torch.tanh(y.clone().unsqueeze(1).expand(-1, 3, -1))
+
+    assert watch(Chosen().eval(), samples(2, 6)).names == ("line", "cat", "tanh")
+
+
 def test_token_ids_are_inputs_too() -> None:
     network = Tokens().eval()
     inputs = [torch.randint(0, 30, (1, 7), generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
