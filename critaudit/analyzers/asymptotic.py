@@ -14,6 +14,8 @@ from critaudit.report.record import Finding, Layer
 from critaudit.theory.activations import as_activation
 
 _IDS = ("exponent", "distance", "jacobian", "strength", "attractor", "phase")
+# ln of a growth per step that is none.
+_AT_ONCE = -100.0
 _EXPONENT = "mean of ln(|Jv|/|v|) along the orbit: the maximal Lyapunov exponent"
 
 
@@ -57,12 +59,7 @@ def _measurements(found: Asymptotics, activation: str) -> Measurements:
     jacobian = math.exp(math.fsum(map(math.log, found.jacobians)) / count) if min(found.jacobians) > 0 else 0.0
     spread = mean_error(found.jacobians)
     return {
-        "asymptotic.exponent": measured(
-            found.exponent,
-            interval=found.interval,
-            n=count,
-            method=f"{_EXPONENT}; {method}; interval over inputs, widened by the finite number of steps",
-        ),
+        "asymptotic.exponent": _exponent(found, method),
         "asymptotic.distance": _over_inputs(
             found.distances, f"root mean square difference of the pairs per √N; {method}"
         ),
@@ -76,6 +73,18 @@ def _measurements(found: Asymptotics, activation: str) -> Measurements:
         "asymptotic.attractor": measured(_attractor(found), n=count, method=method),
         "asymptotic.phase": _phase(found, method),
     }
+
+
+def _exponent(found: Asymptotics, method: str) -> Measurement:
+    count = len(found.exponents)
+    if found.exponent < _AT_ONCE:
+        return undetermined("differences vanish within a step: its units are saturated, or its weights zero", n=count)
+    return measured(
+        found.exponent,
+        interval=found.interval,
+        n=count,
+        method=f"{_EXPONENT}; {method}; interval over inputs, widened by the finite number of steps",
+    )
 
 
 def _over_inputs(values: tuple[float, ...], method: str) -> Measurement:

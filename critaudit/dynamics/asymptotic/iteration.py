@@ -20,6 +20,8 @@ Phase: TypeAlias = Literal["ordered", "chaotic", "undecided", "diverges"]
 NEARBY = 1e-3
 # A signal below the former has died out, beyond the latter it has run away.
 _GONE, _RUN_AWAY = 1e-60, 1e12
+# A difference that shrinks by more than this in one step is lost: zero weights, or units that are saturated for good.
+_VANISHED = 1e-150
 # Rise of ln strength over the second half, least and in units of what is left around a straight line, that no settled
 # signal shows. One that grows in proportion to the steps rises by ln 2 = 0.69, however many they are.
 _RISE, _RISE_TO_REST = 0.2, 4.0
@@ -57,11 +59,11 @@ class Asymptotics:
     """What became of K inputs and their partners, each a thousandth away at the start.
 
     exponents: mean over the second half of the steps of ln(|Jv|/|v|) along the orbit, the maximal Lyapunov exponent;
-    below 0 nearby states meet, above 0 they separate. distances: root mean square of the pair's difference over that
-    half, per √N; `begun` is what it was at the start, and `strengths` are those of the signal. jacobians: ‖J*‖_F/√N,
-    geometric mean over that half, or () where it is not computed. fixed: whether the state stopped changing. growth:
-    slope of ln strength per step in that half, mean over inputs. `steps` were made; `diverged` says that the signal ran
-    away or is steadily on its way.
+    below 0 nearby states meet, above 0 they separate; ln 1e-150 where differences vanish at once. distances: root mean
+    square of the pair's difference over that half, per √N; `begun` is what it was at the start, and `strengths` are
+    those of the signal. jacobians: ‖J*‖_F/√N, geometric mean over that half, or () where it is not computed. fixed:
+    whether the state stopped changing. growth: slope of ln strength per step in that half, mean over inputs. `steps`
+    were made; `diverged` says that the signal ran away or is steadily on its way.
     """
 
     exponents: tuple[float, ...]
@@ -117,7 +119,7 @@ def iterate(operator: Operator, start: Array, *, steps: int, seed: int) -> Asymp
     """
     rng = np.random.default_rng(seed)
     state = start
-    tangent = _unit(rng.standard_normal(state.shape))
+    tangent = _unit(rng.standard_normal(state.shape), rng)
     partner = state + NEARBY * np.linalg.norm(state, axis=1, keepdims=True) * tangent
     history = _History(operator.precision, np.linalg.norm(partner - state, axis=1) / math.sqrt(state.shape[1]))
     for _ in range(steps):
@@ -127,7 +129,7 @@ def iterate(operator: Operator, start: Array, *, steps: int, seed: int) -> Asymp
         history.add(state, step)
         if history.is_over():
             break
-        state, partner, tangent = step.state, step.partner, _unit(step.tangent)
+        state, partner, tangent = step.state, step.partner, _unit(step.tangent, rng)
     return history.result(diverged=False)
 
 
@@ -145,8 +147,7 @@ class _History:
 
     def add(self, before: Array, step: Step) -> None:
         root = math.sqrt(before.shape[1])
-        with np.errstate(divide="ignore"):
-            self._growths.append(np.log(np.linalg.norm(step.tangent, axis=1)))
+        self._growths.append(np.log(np.maximum(np.linalg.norm(step.tangent, axis=1), _VANISHED)))
         self._distances.append(np.linalg.norm(step.state - step.partner, axis=1) / root)
         self._strengths.append(step.strength)
         self._moved.append(np.linalg.norm(step.state - before, axis=1) / root)
@@ -200,10 +201,13 @@ def _growth(logs: Array) -> tuple[float, bool]:
     return float(slopes.mean()), bool(np.all(rises > np.maximum(_RISE, _RISE_TO_REST * rests)))
 
 
-def _unit(directions: Array) -> Array:
-    """Every row with norm 1; a row that has vanished is left."""
+def _unit(directions: Array, rng: np.random.Generator) -> Array:
+    """Every row with norm 1; a row that has vanished starts anew in a random direction."""
     norms = np.linalg.norm(directions, axis=1, keepdims=True)
-    return np.asarray(np.divide(directions, norms, out=np.zeros_like(directions), where=norms > 0.0))
+    if not np.all(norms > _VANISHED):
+        directions = np.where(norms > _VANISHED, directions, rng.standard_normal(directions.shape))
+        norms = np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.asarray(directions / norms)
 
 
 def _is_sane(state: Array) -> bool:

@@ -113,6 +113,15 @@ def test_given_unbounded_activations_then_they_settle_below_their_edge_and_run_a
     assert (lost.phase, lost.steps) == ("diverges", 0)
 
 
+@pytest.mark.parametrize("weight", [np.zeros((5, 5)), np.full((5, 5), 1e30), -np.full((5, 5), 1e30)])
+def test_given_zero_or_saturating_weights_then_all_is_finite_and_ordered(weight: np.ndarray) -> None:
+    found = dense_asymptotics(weight, None, TANH)
+    assert found.phase == "ordered"
+    assert found.exponents == pytest.approx([math.log(1e-150)] * 4)
+    assert max(found.jacobians) == 0.0
+    assert all(map(math.isfinite, (*found.interval, found.growth, *found.distances, *found.strengths)))
+
+
 def test_given_a_small_chaotic_layer_then_its_fluctuations_are_no_growth() -> None:
     phases = [dense_asymptotics(_random(12, 4.0, 0.0, seed)[0], None, TANH).phase for seed in range(12)]
     assert "diverges" not in phases
