@@ -117,7 +117,7 @@ def block_jacobians(network: Running, *, samples: int | None = None, generosity:
             passage = pass_through(module, values, blocks)
             blocks = chain_of(passage, blocks)
             grown.append(grow(passage, probes=plan.probes, seed=(network.seed, index)))
-            if index < plan.spectral_samples:
+            if index < plan.spectral_samples and _is_finite(grown[-1]):
                 spectra.append(_spectra(passage, plan, (network.seed, index)))
     assert passage is not None
     return _collected(passage, grown, spectra, plan, blocks.are_modules)
@@ -137,17 +137,18 @@ def _spectra(passage: Passage, plan: Budget, seed: tuple[int, int]) -> list[tupl
 def block_spectrum(point: BlockPoint, plan: Budget, *, rng: np.random.Generator) -> tuple[Spectrum, float]:
     """A block's singular values at one operating point, and the share of its directions that are not exactly zero.
 
-    What is exactly zero in the images of random vectors is zero in all: the outputs behind a ReLU that is off.
+    What is exactly zero in the images of random vectors is zero in all: the outputs behind a ReLU that is off. Raises
+    NotDifferentiableError where it is NaN or infinite, or has no second derivative where that is needed.
     """
     operator = point.operator(branches=True)
     outputs, inputs = operator.shape
     smaller = min(outputs, inputs)
     if smaller <= plan.exact:
-        found = exact_spectrum(operator.dense(), precision=operator.precision)
+        found = exact_spectrum(_finite(operator.dense()), precision=operator.precision)
         return found, found.dimension / smaller
     probes = 4 if plan.effort.steps >= 32 else 2
-    images = np.stack([operator.matvec(_normal(rng, inputs, operator)) for _ in range(probes)])
-    pulled = np.stack([operator.rmatvec(_normal(rng, outputs, operator)) for _ in range(2)])
+    images = _finite(np.stack([operator.matvec(_normal(rng, inputs, operator)) for _ in range(probes)]))
+    pulled = _finite(np.stack([operator.rmatvec(_normal(rng, outputs, operator)) for _ in range(2)]))
     live = np.any(images != 0, axis=0), np.any(pulled != 0, axis=0)
     scales = np.sqrt(np.mean(np.square(images, dtype=np.float64), axis=0)) if probes == 4 else None
     found = spectrum(
@@ -159,6 +160,12 @@ def block_spectrum(point: BlockPoint, plan: Budget, *, rng: np.random.Generator)
         precision=operator.precision,
     )
     return found, found.dimension / smaller
+
+
+def _finite(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    if not np.isfinite(values).all():
+        raise NotDifferentiableError("the Jacobian is NaN or infinite at this input")
+    return values
 
 
 def _normal(rng: np.random.Generator, size: int, operator: JacobianOperator) -> NDArray[np.generic]:
