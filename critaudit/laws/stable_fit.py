@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from critaudit.errors import CritauditError
 from critaudit.laws.binning import Bins, bin_values, merge
 from critaudit.laws.device_binning import bin_tensor, is_tensor
+from critaudit.laws.near_gaussian import near_gaussian
 from critaudit.laws.stable_likelihood import (
-    CHI_SQUARE_95,
     HIGHEST,
     LOWEST,
     Sample,
@@ -21,11 +20,12 @@ from critaudit.laws.stable_likelihood import (
     alpha_of,
     gaussian_end,
     gaussian_likelihood,
+    log_likelihood,
     maximise,
     polish,
     profile_bound,
 )
-from critaudit.laws.stable_table import away_from_gaussian, centre, starts
+from critaudit.laws.stable_table import centre, starts
 
 Array = NDArray[np.float64]
 
@@ -139,6 +139,9 @@ def _climb(bins: Bins, fine: Sample) -> _Peak:
     ended = gaussian_end(fine, start) if start[0] < _NEAR_GAUSSIAN else None
     if ended is not None:
         return _Peak(coarse, ended, None, ended, loglik, (mean, variance, loglik))
+    if start[0] < _NEAR_GAUSSIAN:
+        nearer = near_gaussian(coarse, mean, variance).peak()
+        start = max(start, nearer, key=lambda theta: log_likelihood(coarse, theta))
     start, slope = maximise(coarse, start)
     theta, value = polish(fine, start, slope)
     return _Peak(coarse, start, slope, theta, value, (mean, variance, loglik))
@@ -248,10 +251,10 @@ def _interval(peak: _Peak, *, boundary: bool) -> tuple[float, float]:
 def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
     """The fit on the boundary α = 2, where the variance is 2σ²."""
     mean, variance, loglik = peak.gaussian
-    start = np.array([math.log(1e-6), 0.0, mean, math.log(variance / 2) / 2])
+    bound = near_gaussian(peak.coarse, mean, variance).bound()
+    start = np.array([math.log(1e-6), *bound[1:]])
     near = maximise(peak.coarse, start, limit=0)[1]
-    guess = _gaussian_bound(peak.coarse, mean, variance)
-    low = profile_bound(peak.coarse, start, near, +1, min(max(guess - start[0], 0.5), 13.0))
+    low = profile_bound(peak.coarse, start, near, +1, min(max(float(bound[0] - start[0]), 0.5), 13.0))
     sigma = bins.scale * math.sqrt(variance / 2)
     location, location_se = bins.middle + bins.scale * mean, sigma * math.sqrt(2 / bins.n)
     loglik -= bins.n * math.log(bins.scale)
@@ -275,27 +278,6 @@ def _as_gaussian(bins: Bins, peak: _Peak) -> StableFit:
         mu_s0=location,
         mu_s0_se=location_se,
     )
-
-
-def _gaussian_bound(sample: Sample, mean: float, variance: float) -> float:
-    """About η where twice the profile log-likelihood has fallen by 3.84 from the Gaussian's, in first order of 2 − α.
-
-    There the density is the Gaussian's times 1 + (2 − α)·h. Location and scale follow by one step of scoring.
-    """
-    y = (sample.points - mean) / math.sqrt(variance / 2)
-    h = away_from_gaussian(y)[0]
-    finite = np.isfinite(h)
-    y, h, weights = y[finite], h[finite], sample.weights[finite]
-    slopes = np.gradient(h, y)
-
-    def excess(eta: float) -> float:
-        distance = math.exp(eta)
-        pull = weights * distance * slopes / (1 + distance * h)
-        gained = pull.sum() ** 2 + (pull @ y) ** 2 / 4
-        return float(-(weights @ np.log1p(distance * h)) - gained / sample.total) - CHI_SQUARE_95 / 2
-
-    low, high = math.log(1e-9), math.log(0.5)
-    return float(brentq(excess, low, high, xtol=0.01)) if excess(low) < 0 < excess(high) else low
 
 
 def _record(bins: Bins, peak: _Peak, *, boundary: bool) -> StableFit:
