@@ -58,6 +58,7 @@ def cli(ctx: click.Context) -> None:
     critaudit compare a.pt b.pt     what changed: fine-tunes, checkpoints, quantised copies
     critaudit watch runs/a          audit checkpoints as they appear
     critaudit survey zoo/           audit every model in a folder, resumable
+    critaudit avalanches            simulate avalanches in random networks, beside null models
     critaudit phase                 draw the phase diagrams that theory predicts
     critaudit demo                  audit the small trained network that ships with critaudit
 

@@ -7,6 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from critaudit.report.figures.asymptotic import asymptotic_by_depth
+from critaudit.report.figures.avalanche_ensembles import (
+    avalanche_map_size,
+    avalanche_map_strength,
+    avalanche_map_susceptibility,
+    avalanche_widths,
+)
+from critaudit.report.figures.avalanches import (
+    COLLAPSE,
+    DISTRIBUTIONS,
+    EXPONENTS,
+    MEAN_SIZE,
+    avalanche_collapse,
+    avalanche_distributions,
+    avalanche_exponents,
+    avalanche_mean_size,
+)
 from critaudit.report.figures.coverage import coverage_by_kind
 from critaudit.report.figures.growth import GROWTH, growth_by_block
 from critaudit.report.figures.manifold import manifold_growth, manifold_projections, manifold_shape
@@ -76,6 +92,14 @@ _DRAWINGS: dict[str, Drawing] = {
     ),
     "phase_sigma": Drawing((), phase_sigma, model=("phase.map_sigma_b", "phase.map_sigma_w", "phase.map_chi")),
     "phase_j0_j": Drawing((), phase_j0_j, model=("phase.boundary_j0", "phase.boundary_j")),
+    "avalanche_distributions": Drawing((), avalanche_distributions, model=DISTRIBUTIONS),
+    "avalanche_mean_size": Drawing((), avalanche_mean_size, model=MEAN_SIZE),
+    "avalanche_collapse": Drawing((), avalanche_collapse, model=COLLAPSE),
+    "avalanche_exponents": Drawing((), avalanche_exponents, model=EXPONENTS),
+    "avalanche_widths": Drawing((), avalanche_widths, model=("avalanche.width_values",)),
+    "avalanche_map_size": Drawing((), avalanche_map_size, model=("avalanche.map_size",)),
+    "avalanche_map_strength": Drawing((), avalanche_map_strength, model=("avalanche.map_strength",)),
+    "avalanche_map_susceptibility": Drawing((), avalanche_map_susceptibility, model=("avalanche.map_chi",)),
 }
 
 
