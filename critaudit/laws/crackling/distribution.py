@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 LEAST_VALUES = 500.0
 """A range of sizes or durations holds at least this many avalanches."""
+DOUBT = 0.25
+"""The share of what corrections move an exponent by that counts as error: it calibrates the intervals' coverage."""
 _PER_DECADE = 10
 
 
@@ -95,8 +97,8 @@ def _density(histogram: Histogram) -> Array:
     return rows[numbers > 0.0]
 
 
-def corrected_estimate(draws: Array, clusters: int) -> Estimate:
-    """From exponents (1 + resamples, 2): pure, and with corrections."""
+def corrected_estimate(draws: Array, clusters: int, *, doubt: float = DOUBT) -> Estimate:
+    """From exponents (1 + resamples, 2), pure and with corrections; `doubt` times their difference counts as error."""
     value, corrected = float(draws[0, 0]), float(draws[0, 1])
     drawn = draws[1:, 1]
     drawn = drawn[np.isfinite(drawn)]
@@ -104,7 +106,7 @@ def corrected_estimate(draws: Array, clusters: int) -> Estimate:
         return Estimate(value, None, None, None, f"{clusters} clusters give no errors; {LEAST_CLUSTERS} or more do")
     if not math.isfinite(corrected) or drawn.size < 20:
         return Estimate(value, None, None, None, "the range holds too few different values for corrections")
-    error = math.hypot(float(drawn.std(ddof=1)), 0.5 * (corrected - value))
+    error = math.hypot(float(drawn.std(ddof=1)), doubt * (corrected - value))
     half = float(stdtrit(clusters - 1, 0.975)) * error
     return Estimate(value, (min(corrected - half, value), max(corrected + half, value)), corrected, error)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from critaudit.errors import CritauditError
 from critaudit.laws.crackling.branching import branching_ratio
 from critaudit.laws.crackling.collapse import Collapse, collapse
-from critaudit.laws.crackling.distribution import corrected_estimate, fit_distribution, simple_estimate
+from critaudit.laws.crackling.distribution import DOUBT, corrected_estimate, fit_distribution, simple_estimate
 from critaudit.laws.crackling.histogram import duration_histogram, size_histogram
 from critaudit.laws.crackling.mean_size import MeanSizes, SlopeFit, fit_slope, mean_sizes
 from critaudit.laws.crackling.records import AvalancheCounts
@@ -30,6 +30,8 @@ from critaudit.laws.crackling.verdict import class_distances, distance_to, judge
 Array = NDArray[np.float64]
 
 RESAMPLES = 200
+SLOPE_DOUBT = 0.5
+"""As `DOUBT`, for 1/σνz, whose corrections fall off more slowly."""
 _BLOCKS = 200
 
 
@@ -128,7 +130,7 @@ def _scaling(
         size=size,
         mean_size=None if slope is None else _mean_size_law(slope, means, clusters),
         collapse=shapes,
-        collapse_exponent=_collapse_estimate(shapes, clusters),
+        collapse_exponent=_collapse_estimate(shapes, slope, clusters),
         relation=relation,
         mismatch=mismatch,
         centre=centre,
@@ -180,14 +182,14 @@ def _joint(
             mismatch = Estimate(abs(relation - float(pure[0, 2])), None, None, None, reason)
         return None, None, None, relation, mismatch
     cloud = corrected[1:][usable]
-    shift = 0.5 * (corrected[0] - pure[0])
+    shift = np.array([DOUBT, DOUBT, SLOPE_DOUBT]) * (corrected[0] - pure[0])
     covariance = np.cov(cloud.T) + np.outer(shift, shift)
     if relation is not None:
-        mismatch = _mismatch(pure[0], corrected[0], cloud)
+        mismatch = _mismatch(pure[0], corrected[0], cloud, shift)
     return corrected[0], covariance, cloud, relation, mismatch
 
 
-def _mismatch(pure: Array, corrected: Array, cloud: Array) -> Estimate:
+def _mismatch(pure: Array, corrected: Array, cloud: Array, shift: Array) -> Estimate:
     """DCC with its interval: percentiles of the signed mismatch, folded at zero."""
 
     def signed(rows: Array) -> Array:
@@ -200,21 +202,26 @@ def _mismatch(pure: Array, corrected: Array, cloud: Array) -> Estimate:
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size < 20 or not math.isfinite(centre):
         return Estimate(value, None, None, None, "τ comes too near one in resamples, where the relation has no value")
-    half = 0.5 * abs(centre - float(signed(pure)))
+    half = abs(float(signed(corrected + shift)) - centre)
+    half = half if math.isfinite(half) else 0.0
     low, high = (float(edge) for edge in np.quantile(drawn, [0.025, 0.975]))
     low, high = low - half, high + half
     interval = (0.0, max(-low, high)) if low <= 0.0 <= high else (min(abs(low), abs(high)), max(abs(low), abs(high)))
     return Estimate(value, (min(interval[0], value), max(interval[1], value)), abs(centre), float(drawn.std(ddof=1)))
 
 
-def _collapse_estimate(shapes: Collapse | None, clusters: int) -> Estimate | None:
-    return None if shapes is None else simple_estimate(shapes.slopes, clusters)
+def _collapse_estimate(shapes: Collapse | None, slope: SlopeFit | None, clusters: int) -> Estimate | None:
+    """Heights of profiles are corrected to scaling as mean sizes are: the same doubt counts."""
+    if shapes is None or slope is None:
+        return None
+    shift = float(slope.corrected[0] - slope.slopes[0])
+    return corrected_estimate(np.stack([shapes.slopes, shapes.slopes + shift], axis=1), clusters, doubt=SLOPE_DOUBT)
 
 
 def _mean_size_law(slope: SlopeFit, means: MeanSizes, clusters: int) -> MeanSizeLaw:
     errors = means.logs[1:].std(axis=0) if means.logs.shape[0] > 2 else 1.0 / np.sqrt(means.weights)
     return MeanSizeLaw(
-        slope=corrected_estimate(np.stack([slope.slopes, slope.corrected], axis=1), clusters),
+        slope=corrected_estimate(np.stack([slope.slopes, slope.corrected], axis=1), clusters, doubt=SLOPE_DOUBT),
         intercept=slope.intercept,
         low=slope.low,
         high=slope.high,

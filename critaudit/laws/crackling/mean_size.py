@@ -15,8 +15,6 @@ Array = NDArray[np.float64]
 
 _LEAST_AVALANCHES = 10.0
 _LEAST_POINTS = 6
-_NARROWEST = 10.0**0.5
-_CURVATURE = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +35,9 @@ class MeanSizes:
 class SlopeFit:
     """The line through ln⟨S⟩(D) on low ≤ D ≤ high: `slopes` for the ensemble and its resamples, (1 + resamples,).
 
-    `corrected` allows for terms in 1/D and D/high, as the exponents of sizes and durations do. `curvature` is the
-    z-score of a term in ln²D (NaN without resamples).
+    `corrected` are those with a further term ∝ D^−1/2. That is the correction of a random walk seen at integer times
+    (it overshoots its threshold) and takes up most of the (ln D)/D of a branching process. `curvature` is the z-score
+    of a term in ln²D (NaN without resamples).
     """
 
     slopes: Array
@@ -80,64 +79,31 @@ def mean_sizes(counts: AvalancheCounts, sizes: SizeCounts, weights: Array) -> Me
 
 
 def fit_slope(sizes: MeanSizes, durations: tuple[float, float] | None) -> SlopeFit | None:
-    """The slope on the widest part of `durations` (all, where None) on which ln⟨S⟩ is straight; None below six points.
-
-    "Straight" is |z| < 1.96 for a term in ln²D, by the bootstrap. Where no part of half a decade is, the one with the
-    least |z|.
-    """
-    t = np.log(sizes.durations)
+    """The slope of ln⟨S⟩ over ln D on `durations` (all, where None), least squares weighted; None below six points."""
     low, high = durations if durations is not None else (1.0, math.inf)
-    inside = np.flatnonzero((sizes.durations >= low * (1 - 1e-9)) & (sizes.durations <= high * (1 + 1e-9)))
-    if inside.size < _LEAST_POINTS:
+    inside = (sizes.durations >= low * (1 - 1e-9)) & (sizes.durations <= high * (1 + 1e-9))
+    if np.count_nonzero(inside) < _LEAST_POINTS:
         return None
-    candidates = _parts(t, int(inside[0]), int(inside[-1]) + 1)
-    best: tuple[float, int, int] | None = None
-    for first, stop in candidates:
-        z = _curvature(sizes, t, first, stop)
-        if best is None or abs(z) < best[0]:
-            best = (abs(z), first, stop)
-        if not abs(z) >= _CURVATURE:
-            best = (abs(z), first, stop)
-            break
-    if best is None:
-        return None
-    _, first, stop = best
-    x, y, weight = t[first:stop], sizes.logs[:, first:stop], sizes.weights[first:stop]
-    straight = _least_squares(np.stack([np.ones_like(x), x]), y, weight)
-    bent = _least_squares(np.stack([np.ones_like(x), x, np.exp(x[0] - x), np.exp(x - x[-1])]), y, weight)
+    x, y, weights = np.log(sizes.durations[inside]), sizes.logs[:, inside], sizes.weights[inside]
+    straight = _least_squares(np.stack([np.ones_like(x), x]), y, weights)
+    corrected = _least_squares(np.stack([np.ones_like(x), x, np.exp(0.5 * (x[0] - x))]), y, weights)
     return SlopeFit(
         slopes=straight[:, 1],
-        corrected=bent[:, 1],
+        corrected=corrected[:, 1],
         intercept=float(straight[0, 0]),
-        low=float(sizes.durations[first]),
-        high=float(sizes.durations[stop - 1]),
-        points=stop - first,
-        curvature=_curvature(sizes, t, first, stop),
+        low=math.exp(x[0]),
+        high=math.exp(x[-1]),
+        points=int(x.size),
+        curvature=_curvature(x - x.mean(), y, weights),
     )
 
 
-def _parts(t: Array, first: int, stop: int) -> list[tuple[int, int]]:
-    """Ranges of points, widest first; about eight starts and ends per decade."""
-    steps = max(1, math.ceil((t[stop - 1] - t[first]) / math.log(10.0) * 8.0))
-    wanted = np.linspace(t[first], t[stop - 1], steps + 1)
-    places = np.unique(first + np.searchsorted(t[first:stop], wanted - 1e-9))
-    parts = [
-        (int(a), int(b) + 1)
-        for a in places
-        for b in places
-        if t[b] - t[a] >= math.log(_NARROWEST) and b - a + 1 >= _LEAST_POINTS
-    ]
-    parts = parts or [(first, stop)]
-    return sorted(parts, key=lambda part: t[part[0]] - t[part[1] - 1])
-
-
-def _curvature(sizes: MeanSizes, t: Array, first: int, stop: int) -> float:
-    if sizes.logs.shape[0] < 3:
+def _curvature(x: Array, y: Array, weights: Array) -> float:
+    if y.shape[0] < 3:
         return math.nan
-    x = t[first:stop] - t[first:stop].mean()
-    bends = _least_squares(np.stack([np.ones_like(x), x, x * x]), sizes.logs[:, first:stop], sizes.weights[first:stop])
-    spread = float(bends[1:, 2].std())
-    return float(bends[0, 2]) / spread if spread > 0.0 else 0.0
+    bends = _least_squares(np.stack([np.ones_like(x), x, x * x]), y, weights)[:, 2]
+    spread = float(bends[1:].std())
+    return float(bends[0]) / spread if spread > 0.0 else 0.0
 
 
 def _least_squares(design: Array, values: Array, weights: Array) -> Array:

@@ -183,13 +183,13 @@ def best_range(histogram: Histogram, rng: np.random.Generator, *, least: float) 
 
     Candidates are all pairs of `candidate_edges` half a decade apart or more. They are tried in the order of the
     information that they hold about a term in ln²x, that is in which a bent law would show best; the first that is
-    accepted wins (in the spirit of Deluca & Corral 2013, who take the widest). Accepted means: not bent at 5 % towards a
-    lognormal or a cut-off (one-sided) nor at 2.5 % the other way, Kolmogorov–Smirnov p above 5 %, and an exponent above
-    one: where the density falls more slowly than 1/x, avalanches are as large as the upper end lets them be. An
+    accepted wins (in the spirit of Deluca & Corral 2013, who take the widest). Accepted means: not bent at 5 % towards
+    a lognormal or a cut-off (one-sided) nor at 2.5 % the other way, Kolmogorov–Smirnov p above 5 %, and an exponent
+    above one: where the density falls more slowly than 1/x, avalanches are as large as the upper end lets them be. An
     exponential law looks like that near zero.
     """
     edges = candidate_edges(histogram)
-    if edges.size < 2:
+    if edges.size < 2 or np.count_nonzero(histogram.pooled) < 3:
         return None
     clusters = histogram.counts.shape[0]
     columns = clusters if clusters >= LEAST_CLUSTERS else histogram.log_points.size
@@ -212,7 +212,7 @@ def best_range(histogram: Histogram, rng: np.random.Generator, *, least: float) 
 def _bend_information(
     histogram: Histogram, first: NDArray[np.intp], stop: NDArray[np.intp]
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """For each range: its number of values n, n times the variance of ln²x that ln x does not explain, and a first look.
+    """For each range: its number of values n, n times the variance of ln²x beyond what ln x explains, and a first look.
 
     The first look, for real numbers only, is the variance of ln x beside that of a power law of the same mean: ranges
     that are bent beyond four standard errors, as of clusters, are not worth a fit.
