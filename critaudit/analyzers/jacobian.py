@@ -45,7 +45,8 @@ def block_measurements(found: NetworkJacobians, inputs: str) -> Measurements:
         reason = "the network's signals or derivatives are NaN or infinite at every input"
         return {"jacobian.status": undetermined(reason, n=found.non_finite)}
     probes = found.plan.probes
-    norms = f"{_NORM}, {probes} random vector{'s' if probes > 1 else ''} per input; {inputs}"
+    left_out = f"; {found.non_finite} more inputs gave NaN or infinity and are left out" if found.non_finite else ""
+    norms = f"{_NORM}, {probes} random vector{'s' if probes > 1 else ''} per input; {inputs}{left_out}"
     measurements: Measurements = {
         "jacobian.blocks": measured(tuple(block.name for block in found.blocks), method=_cuts(found)),
         "jacobian.block_count": measured(len(found.blocks), method=_cuts(found)),

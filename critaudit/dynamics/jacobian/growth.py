@@ -149,10 +149,10 @@ def _grad(
 
 
 def _mean_square(part: torch.Tensor | None, per: torch.Tensor) -> float:
-    """‖part‖² per element of `per`; NaN where there is no path."""
+    """‖part‖² per element of `per`; NaN where there is no path, infinite where the derivative is NaN or infinite."""
     import torch
 
     if part is None:
         return math.nan
     norm = float(torch.linalg.vector_norm(part.detach(), dtype=torch.float64))
-    return norm * norm / per.numel()
+    return norm * norm / per.numel() if math.isfinite(norm) else math.inf

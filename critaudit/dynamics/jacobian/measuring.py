@@ -232,7 +232,8 @@ def _collected(
 
 def _is_finite(sample: GrowthSample) -> bool:
     """Whether the norms that have to be there are: NaN stands for "no path", which a block's own norm never is."""
-    return bool(np.isfinite(sample.block).all() and not np.isinf(sample.signal).any())
+    paths = np.concatenate([sample.signal.ravel(), sample.gradient.ravel(), sample.signal_end, sample.gradient_last])
+    return bool(np.isfinite(sample.block).all() and not np.isinf(paths).any())
 
 
 def _averaged(found: list[tuple[Spectrum, float]]) -> BlockSpectrum:
