@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from critaudit.errors import CritauditError, UsageError
+from critaudit.report.figures.maps import ticks
 from critaudit.report.figures.style import GUIDE, Spec
 from critaudit.report.record import Report
 
@@ -151,9 +152,8 @@ def _map(canvas: Figure, axes: Axes, bar: Axes, trace: dict[str, Any]) -> None:
         rasterized=True,
     )
     scale = canvas.colorbar(mesh, cax=bar)
-    ticks = [power + math.log10(digit) for power in range(math.floor(low), math.ceil(high) + 1) for digit in (1, 3)]
-    seen = [tick for tick in ticks if low <= tick <= high]
-    scale.set_ticks(seen, labels=[f"{float(f'{10**tick:.1g}'):g}" for tick in seen])
+    seen = ticks(low, high)
+    scale.set_ticks([tick for tick, _ in seen], labels=[text for _, text in seen])
     scale.outline.set_visible(False)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from critaudit.report import wording
 from critaudit.report.figures import axes
+from critaudit.report.figures.maps import EDGE, WIDOM, WIDOM_BY_SQUARE, colour_bar, logarithmic_map
 from critaudit.report.figures.regions import CHAOTIC, CRITICAL, ORDERED, Window, border, labels, regions
 from critaudit.report.figures.style import Spec, figure
 from critaudit.report.record import Report
@@ -16,9 +16,6 @@ from critaudit.text import printable
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SECOND = "#7f70d0"
-# On the map, which has the same colours in both themes, and in its legend on white and on black.
-_EDGE, _WIDOM, _WIDOM_BY_SQUARE = "#e8590c", "#d6409f", "#2f9e44"
-_SCALE = ((0.0, "#22304a"), (0.35, "#4a6285"), (0.7, "#86a5c4"), (1.0, "#d3e4f3"))
 # The map's darkest colour stands for this share of the largest susceptibility, and less.
 _FAINTEST = 0.02
 
@@ -72,12 +69,16 @@ def phase_sigma(report: Report) -> Spec:
     drawn = _numbers(report, "phase.window")
     window = drawn if len(drawn) == 3 else [min(weights), max(weights), max(biases)]
     floor = min(_FAINTEST * max(values, default=0.0), 0.05)
-    traces = [_map(biases, weights, values, floor)] if floor > 0.0 else []
+    traces = []
+    if floor > 0.0:
+        hover = "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>χ_s = %{text}"
+        texts = [wording.number(value) for value in values]
+        traces = [logarithmic_map(weights, biases, values, floor, name="susceptibility χ_s", hover=hover, texts=texts)]
     for name, words, colour, dash, width in (
-        ("edge_stable", "edge of chaos, χ₁ = 1", _EDGE, "solid", 2.5),
-        ("edge_unstable", "χ₁ = 1, length unstable", _EDGE, "dot", 1.5),
-        ("widom", "Widom line, ∂s/∂σ_w largest", _WIDOM, "dash", 2.5),
-        ("widom_by_sigma_w2", "∂s/∂σ_w² largest", _WIDOM_BY_SQUARE, "dashdot", 1.5),
+        ("edge_stable", "edge of chaos, χ₁ = 1", EDGE, "solid", 2.5),
+        ("edge_unstable", "χ₁ = 1, length unstable", EDGE, "dot", 1.5),
+        ("widom", "Widom line, ∂s/∂σ_w largest", WIDOM, "dash", 2.5),
+        ("widom_by_sigma_w2", "∂s/∂σ_w² largest", WIDOM_BY_SQUARE, "dashdot", 1.5),
     ):
         line = list(
             zip(_numbers(report, f"phase.{name}_sigma_w"), _numbers(report, f"phase.{name}_sigma_b"), strict=False)
@@ -101,7 +102,7 @@ def phase_sigma(report: Report) -> Spec:
         height=520,
         xaxis=axes.axis("weight scale σ_w (no unit)", range=window[:2]),
         yaxis=axes.axis("bias scale σ_b (no unit)", range=[0.0, window[2]]),
-        **(_colour_bar(traces[0]["zmin"], traces[0]["zmax"]) if floor > 0.0 else {}),
+        **(colour_bar(traces[0], "χ_s") if floor > 0.0 else {}),
     )
 
 
@@ -139,74 +140,6 @@ def phase_j0_j(report: Report) -> Spec:
     )
 
 
-def _map(biases: list[float], weights: list[float], values: list[float], floor: float) -> dict[str, Any]:
-    """χ_s as a map of its logarithm; cells without a value stay empty, those below `floor` have its colour."""
-    columns, rows = sorted(set(weights)), sorted(set(biases))
-    cells = {(bias, weight): value for bias, weight, value in zip(biases, weights, values, strict=False)}
-    logs = [
-        [
-            None if (value := cells.get((bias, weight))) is None else round(math.log10(max(value, floor)), 4)
-            for weight in columns
-        ]
-        for bias in rows
-    ]
-    return {
-        "type": "heatmap",
-        "name": "susceptibility χ_s",
-        "x": columns,
-        "y": rows,
-        "z": logs,
-        "zmin": round(math.log10(floor), 4),
-        "zmax": round(math.log10(max(values)), 4),
-        "colorscale": [list(step) for step in _SCALE],
-        # plotly's own colour bar, and its sharp cells, set style attributes, which the page forbids.
-        "showscale": False,
-        "zsmooth": "fast",
-        "text": [[None if log is None else wording.number(10.0**log) for log in row] for row in logs],
-        "hovertemplate": "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>χ_s = %{text}<extra></extra>",
-        "hoverongaps": False,
-        "showlegend": False,
-    }
-
-
-def _colour_bar(low: float, high: float) -> dict[str, Any]:
-    """Layout of a colour bar in the right margin for a map of logarithms from `low` to `high`."""
-    span, steps = high - low, 48
-    bar = [
-        {
-            "type": "rect",
-            "xref": "paper",
-            "yref": "paper",
-            "x0": 1.02,
-            "x1": 1.04,
-            "y0": round(0.1 + 0.75 * step / steps, 4),
-            "y1": round(0.1 + 0.75 * min(step + 1.5, steps) / steps, 4),  # a little over, or seams would show
-            "fillcolor": _colour((step + 0.5) / steps),
-            "line": {"width": 0},
-        }
-        for step in range(steps)
-    ]
-    ticks = [power + math.log10(digit) for power in range(math.floor(low), math.ceil(high) + 1) for digit in (1, 3)]
-    place = {"xref": "paper", "yref": "paper", "xanchor": "left", "bgcolor": "rgba(0,0,0,0)"}
-    texts = [
-        place | {"x": 1.045, "y": 0.1 + 0.75 * (tick - low) / span, "text": f"{float(f'{10**tick:.1g}'):g}"}
-        for tick in ticks
-        if low <= tick <= high
-    ]
-    texts.append(place | {"x": 1.02, "y": 0.93, "text": "χ_s"})
-    return {"shapes": bar, "annotations": texts, "margin": {"r": 72}}
-
-
-def _colour(share: float) -> str:
-    """The scale's colour at a share of its length."""
-    for (low, before), (high, after) in itertools.pairwise(_SCALE):
-        if share <= high:
-            mix = (share - low) / (high - low)
-            pairs = [[int(text[place : place + 2], 16) for text in (before, after)] for place in (1, 3, 5)]
-            return "#" + "".join(f"{round(a + mix * (b - a)):02x}" for a, b in pairs)
-    return _SCALE[-1][1]
-
-
 def _crossing(sigma_w: float, sigma_b: float) -> dict[str, Any]:
     words = f"they meet again: {wording.number(sigma_w)}, {wording.number(sigma_b)}"
     return {
@@ -215,7 +148,7 @@ def _crossing(sigma_w: float, sigma_b: float) -> dict[str, Any]:
         "name": words,
         "x": [sigma_w],
         "y": [sigma_b],
-        "marker": {"symbol": "circle-open", "size": 11, "color": _EDGE, "line": {"width": 2}},
+        "marker": {"symbol": "circle-open", "size": 11, "color": EDGE, "line": {"width": 2}},
         "text": [words],
         "hovertemplate": "%{text}<extra></extra>",
     }
