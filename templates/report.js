@@ -86,7 +86,9 @@
   const rows = table ? [...table.tBodies[0].rows] : [];
   const goToLayer = (place) => {
     const row = rows.find((candidate) => candidate.dataset.place === String(place));
-    if (row) location.hash = row.querySelector("a").hash;
+    const target = row?.querySelector("a")?.hash;
+    if (target) location.hash = target;
+    else row?.scrollIntoView({ block: "center" });
   };
 
   // ---- the layer table: sorting and filtering
@@ -122,7 +124,8 @@
       row.hidden = !fits;
       shown += fits;
     }
-    byId("layer-count").textContent = `${shown} of ${rows.length} layers`;
+    const count = byId("layer-count");
+    count.textContent = `${shown} of ${rows.length} ${count.dataset.noun ?? "layers"}`;
   };
   if (table) {
     [...table.tHead.rows[0].cells].forEach((header, column) => {

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from critaudit.errors import SourceError, UsageError
@@ -158,7 +158,7 @@ def survey(
         try:
             run.work(runner, Limits(time_limit, memory_limit))
         finally:
-            finish(store, entries)
+            finish(store, entries, name=_name(listed))
     failed = sum(store.failed(entry.key) for entry in entries)
     pending = sum(entry.key not in store for entry in entries)
     return Survey(
@@ -166,11 +166,19 @@ def survey(
     )
 
 
-def finish(store: Store, entries: Sequence[Entry]) -> None:
+def _name(sources: Sequence[str | os.PathLike[str]]) -> str:
+    """A heading for the page: the sources as they were given, as far as they fit."""
+    given = [one_line(os.fspath(source), 60) for source in sources]
+    return f"Survey of {', '.join(given[:3])}{' …' if len(given) > 3 else ''}"
+
+
+def finish(store: Store, entries: Sequence[Entry], *, name: str = "Survey") -> None:
     """Write the tables and the page for what there is."""
+    from critaudit.surveying.page import write_page
     from critaudit.surveying.tables import write_tables
 
     write_tables(store, [(entry.source, entry.key) for entry in entries])
+    write_page(store, name=name)
 
 
 class _Run:
@@ -208,10 +216,12 @@ def _tasks(sources: Sequence[str], how: Audit, threads: int) -> list[Task]:
     """The task of every source; one that cannot be read gets its reason when it is audited."""
 
     def one(source: str) -> Task:
+        is_named = source.startswith(("timm:", "torchvision:")) and not os.path.exists(source)  # noqa: PTH110
+        mine = how if is_named else replace(how, random_weights=False)
         try:
-            return task_for(source, how)
+            return task_for(source, mine)
         except (SourceError, OSError):
-            return unreadable(source, how)
+            return unreadable(source, mine)
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(one, sources))

@@ -78,5 +78,7 @@ class RayEngine:
         try:
             outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return Outcome(task.key, task.source, "crashed", None, one_line(f"Ray lost the task: {error}"), 0.0, None)
+            return Outcome(
+                task.key, task.source, "crashed", None, None, one_line(f"Ray lost the task: {error}"), 0.0, None
+            )
         return outcome

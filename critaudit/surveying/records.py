@@ -54,7 +54,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: the report's JSON, or the `reason` in one line why there is none.
+    """What became of a task: the report's JSON and its page, or the `reason` in one line why there is none.
 
     `seconds` and `peak_memory` (bytes) are this run's; tables leave them out, since no two runs agree on them.
     """
@@ -63,6 +63,7 @@ class Outcome:
     source: str
     kind: Kind
     report: bytes | None
+    page: bytes | None
     reason: str | None
     seconds: float
     peak_memory: int | None

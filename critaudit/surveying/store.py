@@ -1,7 +1,8 @@
 """A survey's results, one file each: whole or not there, and found again by content, tool and settings.
 
-`reports/STEM.KEY.DIGEST.json` is a report, `failures/STEM.KEY.DIGEST.json` says why there is none. DIGEST is that of
-the file's own bytes: a result that was damaged since is noticed, removed and computed again.
+`reports/STEM.KEY.DIGEST.json` is a report, `failures/STEM.KEY.DIGEST.json` says why there is none, and
+`pages/STEM.KEY.html` shows the report. DIGEST is that of the file's own bytes: a result that was damaged since is
+noticed, removed and computed again.
 """
 
 from __future__ import annotations
@@ -81,13 +82,23 @@ class Store:
         else:
             failure = {"schema": FAILURE_SCHEMA, "source": task.source, "kind": outcome.kind, "reason": outcome.reason}
             folder, content = "failures", json.dumps(failure, ensure_ascii=True, indent=1).encode() + b"\n"
-        name = f"{folder}/{_stem(task.source)}.{task.key}.{_digest(content)}.json"
+        stem = f"{_stem(task.source)}.{task.key}"
+        if outcome.page is not None:
+            self.place.write(f"pages/{stem}.html", outcome.page)
+        name = f"{folder}/{stem}.{_digest(content)}.json"
         self.place.write(name, content)
         self._names[task.key] = name
 
     def name(self, key: str) -> str | None:
         """Where the result is, relative to the place; None where there is none."""
         return self._names.get(key)
+
+    def page(self, key: str) -> str | None:
+        """Where the page of a report is, relative to the place; None for failures and what is not there."""
+        name = self._names.get(key, "")
+        if not name.startswith("reports/"):
+            return None
+        return f"pages/{name.removeprefix('reports/').rsplit('.', 2)[0]}.html"
 
     def result(self, key: str) -> Report | Failure | None:
         """The result of a task, None where there is none. Raises StoreError where it was damaged meanwhile."""

@@ -95,6 +95,7 @@ def _outcome(task: Task, limits: Limits, scratch: Path, process: BaseProcess, en
     process.close()
     peak: int | None = None
     report: bytes | None = None
+    page: bytes | None = None
     kind: Kind = "crashed"
     reason: str | None
     if ended == "timeout":
@@ -107,8 +108,9 @@ def _outcome(task: Task, limits: Limits, scratch: Path, process: BaseProcess, en
             reason = f"{_ending(code)} without a result{_last_words(scratch)}"
         else:
             kind, reason, peak = note["kind"], note["reason"], note["peak_memory"]
-            report = (scratch / "report.json").read_bytes() if kind == "audited" else None
-    return Outcome(task.key, task.source, kind, report, reason, seconds, peak)
+            if kind == "audited":
+                report, page = ((scratch / name).read_bytes() for name in ("report.json", "page.html"))
+    return Outcome(task.key, task.source, kind, report, page, reason, seconds, peak)
 
 
 def _note(scratch: Path) -> dict[str, Any] | None:
@@ -151,6 +153,7 @@ def _audit(task: Task, place: Path) -> tuple[Kind, str | None]:
 
     from critaudit.auditing import audit
     from critaudit.errors import CritauditError
+    from critaudit.report.html import render
     from critaudit.report.writing import to_json
 
     settings = asdict(task.audit)
@@ -159,6 +162,7 @@ def _audit(task: Task, place: Path) -> tuple[Kind, str | None]:
         if task.sha256 is not None and report.source.sha256 != task.sha256:
             return "changed", "the file changed while it was audited; run the survey again"
         _write(place / "report.json", to_json(report).encode())
+        _write(place / "page.html", render(report, shared="../assets").encode())
     except CritauditError as error:
         return ("memory" if _is_out_of_memory(error) else "refused"), str(error)
     except Exception as error:  # ours or the network's own: a row with the reason, not a lost survey
