@@ -60,7 +60,7 @@ class Plan:
         if self.alpha != 2.0:
             return levy.ordered_line(self.alpha, activation=self.phi)
         edge = gaussian.edge_of_chaos(self.sigma_b, self.phi)
-        if self.sigma_b > 0.0:
+        if self.sigma_b > 0.0 or not self.strength > 0.0:  # what `simulate` refuses has no κ
             return edge
         rule = gaussian_rule(0.0, self.strength, self.phi.kinks)
         squares = np.square(self.phi.value(rule.x))
