@@ -19,6 +19,10 @@ from critaudit.laws.stable_table import away_from_gaussian
 Array = NDArray[np.float64]
 
 _BETAS = np.array([-1.0, 0.0, 1.0])
+_HIGHEST = math.log(0.5)  # η beyond which nothing is of first order
+_LEAST = 0.05  # of the Gaussian's density, below which the first order says nothing
+_STEP = 1e-3
+_FARTHEST = 30.0  # beyond, the Gaussian is less than 1e-98 of any stable law
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +30,7 @@ class NearGaussian:
     """The first-order log-likelihood of a sample around the Gaussian that has its mean and variance.
 
     `growth` is h₀ + β·h₁ at the points `y` (in units of the scale σ = √(variance/2)) for three β, `slopes` its
-    derivative by y. `highest` is the largest η = ln(2 − α) for which the first order is a density.
+    derivative by y.
     """
 
     y: Array
@@ -34,22 +38,26 @@ class NearGaussian:
     growth: Array
     slopes: Array
     total: float
-    highest: float
     mean: float
     log_scale: float
 
     def gains(self, eta: float) -> Array:
-        """Log-likelihood above the Gaussian's for each β; location and scale follow by one step of scoring."""
+        """Log-likelihood above the Gaussian's for each β; location and scale follow by one step of scoring.
+
+        −∞ where the first order is no density any more.
+        """
         distance = math.exp(eta)
         density = 1 + distance * self.growth
+        valid = density.min(axis=1) > _LEAST
+        density = np.where(valid[:, np.newaxis], density, 1.0)
         pulls = distance * self.slopes / density
         followed = np.square(pulls @ self.weights) + np.square(pulls @ (self.weights * self.y)) / 4
-        gained: Array = np.log(density) @ self.weights + followed / self.total
+        gained: Array = np.where(valid, np.log(density) @ self.weights + followed / self.total, -math.inf)
         return gained
 
     def peak(self) -> Array:
         """θ = (η, β, location, ln scale) about where the likelihood is largest; at the lowest η for the Gaussian."""
-        etas = np.linspace(LOWEST[0] + 2, self.highest, 24)
+        etas = np.linspace(LOWEST[0] + 2, _HIGHEST, 24)
         gains = np.array([self.gains(eta) for eta in etas])
         best, beta = np.unravel_index(np.argmax(gains), gains.shape)
         return self._theta(float(etas[best]), float(_BETAS[beta]))
@@ -58,12 +66,12 @@ class NearGaussian:
         """θ about where twice the profile has fallen by 3.84 below the Gaussian's."""
 
         def excess(eta: float) -> float:
-            return float(self.gains(eta).max()) + CHI_SQUARE_95 / 2
+            return max(float(self.gains(eta).max()), -1e3) + CHI_SQUARE_95 / 2
 
         low = float(LOWEST[0])
-        if not excess(low) > 0 > excess(self.highest):
-            return self._theta(self.highest, 0.0)
-        eta = float(brentq(excess, low, self.highest, xtol=0.01))
+        if not excess(low) > 0 > excess(_HIGHEST):
+            return self._theta(_HIGHEST, 0.0)
+        eta = float(brentq(excess, low, _HIGHEST, xtol=0.01))
         return self._theta(eta, float(_BETAS[np.argmax(self.gains(eta))]))
 
     def _theta(self, eta: float, beta: float) -> Array:
@@ -74,11 +82,13 @@ def near_gaussian(sample: Sample, mean: float, variance: float) -> NearGaussian:
     """The first order around the Gaussian that has the sample's mean and variance."""
     log_scale = math.log(variance / 2) / 2
     y = (sample.points - mean) * math.exp(-log_scale)
-    even, odd = away_from_gaussian(y)
-    # Beyond, the Gaussian is 0 in float64, and no first order of it helps.
-    finite = np.isfinite(even)
-    y = y[finite]
-    growth = even[finite] + _BETAS[:, np.newaxis] * odd[finite]
-    highest = math.log(min(0.5, 0.9 / max(-float(growth.min()), 1e-300)))
-    slopes = np.gradient(growth, y, axis=1)
-    return NearGaussian(y, sample.weights[finite], growth, slopes, sample.total, highest, mean, log_scale)
+    left, growth, right = (_growths(y + shift) for shift in (-_STEP, 0.0, _STEP))
+    slopes = (right - left) / (2 * _STEP)
+    return NearGaussian(y, sample.weights, growth, slopes, sample.total, mean, log_scale)
+
+
+def _growths(y: Array) -> Array:
+    """h₀ + β·h₁ for each β."""
+    even, odd = away_from_gaussian(np.clip(y, -_FARTHEST, _FARTHEST))
+    growths: Array = even + _BETAS[:, np.newaxis] * odd
+    return growths
