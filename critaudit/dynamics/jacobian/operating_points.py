@@ -224,7 +224,11 @@ def _layer(trace: _Trace) -> DenseLayer:
     assert weight is not None
     W = weight.detach().double().cpu().numpy()
     if not trace.points:
-        why = "its inputs are NaN or infinite" if trace.not_finite else "the layer did not run on this audit's inputs"
+        why = (
+            "its inputs are NaN or infinite"
+            if trace.not_finite
+            else "it did not run as a module of its own on this audit's inputs"
+        )
         return DenseLayer(trace.tensor, W, None, None, why)
     name = Counter(name for name, _ in trace.points).most_common(1)[0][0]
     slopes = np.stack([slopes for found, slopes in trace.points if found == name])

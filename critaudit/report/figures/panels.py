@@ -64,7 +64,7 @@ def suffix(index: int) -> str:
     return "" if index == 0 else str(index + 1)
 
 
-def grid(drawn: Sequence[Panel], *, headroom: float = 0.12) -> tuple[list[tuple[list[float], list[float]]], int]:
+def grid(drawn: Sequence[Panel]) -> tuple[list[tuple[list[float], list[float]]], int]:
     """The domains (x, y) of the panels from the upper left, and the number of rows; two panels stand in a row."""
     columns = min(2, max(len(drawn), 1))
     rows = -(-len(drawn) // columns)
@@ -73,7 +73,7 @@ def grid(drawn: Sequence[Panel], *, headroom: float = 0.12) -> tuple[list[tuple[
         row, column = divmod(index, columns)
         left = (column + (0.08 if column else 0.0)) / columns
         right = (column + (1.0 if column else 0.94)) / columns
-        top, bottom = 1.0 - (row + headroom) / rows, 1.0 - (row + 0.9) / rows
+        top, bottom = 1.0 - (row + 0.17) / rows, 1.0 - (row + 0.9) / rows
         domains.append(([left, min(right, 1.0)], [max(bottom, 0.0), top]))
     return domains, rows
 

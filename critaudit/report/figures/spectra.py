@@ -17,7 +17,7 @@ _CUTOFF = "#d55e00"
 def jacobian_spectrum(report: Report) -> Spec:
     """Eigenvalues of up to six square layers' Jacobians, the unit circle, and the theoretical cut-off circle."""
     drawn, total = panels(report, "jacobian.eigenvalues_re", "jacobian.eigenvalues_im")
-    domains, rows = grid(drawn, headroom=0.16)
+    domains, rows = grid(drawn)
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}
     named: set[str] = set()
@@ -28,10 +28,9 @@ def jacobian_spectrum(report: Report) -> Spec:
         edges = {"is_lowest": index >= len(drawn) - 2, "is_left": index % 2 == 0}
         layout |= _axes(suffix(index), domain, _reach(panel), **edges)
     outside = sum(_radius(panel) >= 1.0 for panel in drawn)
-    whole = wording.plural(len(drawn), "layer")
     return figure(
         data,
-        title=f"Eigenvalues of the Jacobian: some reach beyond the unit circle in {outside} of {whole}",
+        title=f"Eigenvalues of the Jacobian: {_where(outside, len(drawn))}",
         caption="Each dot is an eigenvalue of the layer’s Jacobian at one input: outside the unit circle a small "
         "change grows when the layer acts again, inside it fades. Dashed: where the eigenvalues of independent weights "
         "with the layer’s α and g thin out in a deep network of such layers (theory); with heavy tails a few lie "
@@ -108,6 +107,13 @@ def _reach(panel: Panel) -> float:
     radii = sorted(math.hypot(x, y) for x, y in zip(*panel.series, strict=True))
     most = max(1.0, panel.number("jacobian.cutoff_radius_theory") or 0.0, radii[int(0.97 * (len(radii) - 1))])
     return rounded(1.08 * max(most, min(radii[-1], 1.5 * most)))
+
+
+def _where(outside: int, drawn: int) -> str:
+    whole = wording.plural(drawn, "layer")
+    return (
+        f"some lie beyond the unit circle in {outside} of {whole}" if outside else f"within the unit circle in {whole}"
+    )
 
 
 def _below(panel: Panel) -> str:

@@ -7,7 +7,7 @@ from critaudit.report.measures.measure import Measure
 # Single dense layers: J = W·diag φ′(h).
 _DENSE = {
     "jacobian.mean_log": Measure(
-        "mean log of the Jacobian's eigenvalues",
+        "Jacobian, mean log",
         "⟨ln|λ|⟩",
         "Below 0 a small change shrinks on average over the directions of this layer, above 0 it grows.",
     ),

@@ -6,7 +6,7 @@ from critaudit.report.measures.measure import Measure
 
 MEASURES = {
     "multifractal.d2_left": Measure(
-        "dimension of the left vectors",
+        "mode dimension, left",
         "D₂",
         "1 where a mode is spread over all neurons, 0 where it sits on one; judge beside the reference.",
     ),
@@ -19,7 +19,7 @@ MEASURES = {
         "dimension, entries shuffled", None, "The same entries in random places, with the same slopes."
     ),
     "multifractal.d2_left_quantiles": Measure("dimension of the left vectors: 5, 50, 95 %"),
-    "multifractal.d2_right": Measure("dimension of the right vectors", "D₂"),
+    "multifractal.d2_right": Measure("mode dimension, right", "D₂"),
     "multifractal.d2_right_reference": Measure("dimension, Gaussian vectors (right)"),
     "multifractal.d2_right_shuffled": Measure("dimension, entries shuffled (right)"),
     "multifractal.d2_right_quantiles": Measure("dimension of the right vectors: 5, 50, 95 %"),

@@ -232,7 +232,7 @@ def test_given_a_layer_that_never_runs_then_the_reason_says_so() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.used(x)
 
-    assert "did not run" in _found(Idle(), (6,))["idle.weight"].reason
+    assert "did not run as a module" in _found(Idle(), (6,))["idle.weight"].reason
 
 
 def test_given_a_run_then_no_hook_is_left() -> None:
