@@ -13,14 +13,13 @@ from critaudit.report.figures.avalanche_ensembles import (
     avalanche_map_susceptibility,
     avalanche_widths,
 )
+from critaudit.report.figures.avalanche_plane import EXPONENTS, avalanche_exponents
 from critaudit.report.figures.avalanches import (
     COLLAPSE,
     DISTRIBUTIONS,
-    EXPONENTS,
     MEAN_SIZE,
     avalanche_collapse,
     avalanche_distributions,
-    avalanche_exponents,
     avalanche_mean_size,
 )
 from critaudit.report.figures.coverage import coverage_by_kind

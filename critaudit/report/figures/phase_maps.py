@@ -9,6 +9,7 @@ from typing import Any
 from critaudit.report import wording
 from critaudit.report.figures import axes
 from critaudit.report.figures.maps import EDGE, WIDOM, WIDOM_BY_SQUARE, colour_bar, logarithmic_map
+from critaudit.report.figures.model_series import number, numbers
 from critaudit.report.figures.regions import CHAOTIC, CRITICAL, ORDERED, Window, border, labels, regions
 from critaudit.report.figures.style import Spec, figure
 from critaudit.report.record import Report
@@ -22,12 +23,12 @@ _FAINTEST = 0.02
 
 def phase_alpha_g(report: Report) -> Spec:
     """Order, extended criticality and chaos for heavy-tailed weights, with both definitions of the ordered line."""
-    alphas = _numbers(report, "phase.alphas")
+    alphas = numbers(report, "phase.alphas")
     definition = _definition(report)
-    power, r0 = f"{_scalar(report, 'phase.power'):g}", _scalar(report, "phase.r0")
-    ordered = _line(alphas, _numbers(report, f"phase.ordered_{definition}"))
+    power, r0 = f"{number(report, 'phase.power'):g}", number(report, "phase.r0")
+    ordered = _line(alphas, numbers(report, f"phase.ordered_{definition}"))
     other = "fixed_point" if definition == "cutoff" else "cutoff"
-    second = _line(alphas, _numbers(report, f"phase.ordered_{other}"))
+    second = _line(alphas, numbers(report, f"phase.ordered_{other}"))
     chaotic = _chaotic(report, "")
     highest = 1.1 * max(g for _, g in (*ordered, *second, *chaotic))
     window = Window(alphas[0], 0.0, highest)
@@ -65,8 +66,8 @@ def phase_alpha_g(report: Report) -> Spec:
 
 def phase_sigma(report: Report) -> Spec:
     """Edge of chaos, Widom lines and susceptibility for Gaussian weights and biases."""
-    biases, weights, values = (_numbers(report, f"phase.map_{name}") for name in ("sigma_b", "sigma_w", "chi"))
-    drawn = _numbers(report, "phase.window")
+    biases, weights, values = (numbers(report, f"phase.map_{name}") for name in ("sigma_b", "sigma_w", "chi"))
+    drawn = numbers(report, "phase.window")
     window = drawn if len(drawn) == 3 else [min(weights), max(weights), max(biases)]
     floor = min(_FAINTEST * max(values, default=0.0), 0.05)
     traces = []
@@ -81,12 +82,12 @@ def phase_sigma(report: Report) -> Spec:
         ("widom_by_sigma_w2", "∂s/∂σ_w² largest", WIDOM_BY_SQUARE, "dashdot", 1.5),
     ):
         line = list(
-            zip(_numbers(report, f"phase.{name}_sigma_w"), _numbers(report, f"phase.{name}_sigma_b"), strict=False)
+            zip(numbers(report, f"phase.{name}_sigma_w"), numbers(report, f"phase.{name}_sigma_b"), strict=False)
         )
         if line:
             shape = {"mode": "lines+markers", "marker": {"color": colour, "size": 7}} if len(line) == 1 else {}
             traces.append(border(line, words, dash=dash, width=width, colour=colour) | shape)
-    crossing = [_scalar(report, f"phase.crossing_{axis}") for axis in ("sigma_w", "sigma_b")]
+    crossing = [number(report, f"phase.crossing_{axis}") for axis in ("sigma_w", "sigma_b")]
     if not math.isnan(crossing[0]):
         traces.append(_crossing(*crossing))
     return figure(
@@ -108,7 +109,7 @@ def phase_sigma(report: Report) -> Spec:
 
 def phase_j0_j(report: Report) -> Spec:
     """The Sherrington–Kirkpatrick phases of square tanh layers by mean and spread of their couplings."""
-    j0s, js = _numbers(report, "phase.boundary_j0"), _numbers(report, "phase.boundary_j")
+    j0s, js = numbers(report, "phase.boundary_j0"), numbers(report, "phase.boundary_j")
     line = _line(j0s, js)
     top = 1.2 * max(js)
     inner = [(j0, j) for j0, j in line if abs(j0) <= 1.0]
@@ -175,18 +176,6 @@ def _area(line: Sequence[tuple[float, float]], level: float, name: str, colour: 
     }
 
 
-def _numbers(report: Report, identifier: str) -> list[float]:
-    """A series; empty where it was not measured."""
-    held = report.model.get(identifier)
-    values = held.value if held is not None and held.status == "measured" else ()
-    return [float(value) for value in values] if isinstance(values, tuple) else []
-
-
-def _scalar(report: Report, identifier: str) -> float:
-    held = report.model.get(identifier)
-    return held.number if held is not None and held.number is not None else math.nan
-
-
 def _definition(report: Report) -> str:
     """The definition of the ordered line by which the regions are drawn."""
     held = report.model.get("phase.definition")
@@ -202,4 +191,4 @@ def _line(alphas: list[float], gs: list[float]) -> list[tuple[float, float]]:
 
 
 def _chaotic(report: Report, suffix: str) -> list[tuple[float, float]]:
-    return _line(_numbers(report, f"phase.chaotic_alphas{suffix}"), _numbers(report, f"phase.chaotic{suffix}"))
+    return _line(numbers(report, f"phase.chaotic_alphas{suffix}"), numbers(report, f"phase.chaotic{suffix}"))
