@@ -13,7 +13,8 @@ from critaudit.model import ModelView, WeightMatrix
 from critaudit.report.record import Finding, Layer
 from critaudit.theory.activations import as_activation
 
-_IDS = ("exponent", "distance", "jacobian", "strength", "attractor", "phase")
+# What has a reason where a layer cannot be iterated.
+_GAPS = ("exponent", "jacobian", "phase")
 # ln of a growth per step that is none.
 _AT_ONCE = -100.0
 _EXPONENT = "mean of ln(|Jv|/|v|) along the orbit: the maximal Lyapunov exponent"
@@ -23,9 +24,9 @@ def _layer(layer: LayerInput, settings: Settings) -> Measurements:
     activation = layer.matrix.activation or settings.activation
     reason = _why_not(layer.matrix, activation)
     if reason is not None:
-        return {f"asymptotic.{name}": not_applicable(reason) for name in _IDS}
+        return {f"asymptotic.{name}": not_applicable(reason) for name in _GAPS}
     if not layer.finite:
-        return {f"asymptotic.{name}": undetermined("the weights hold NaN or infinite values") for name in _IDS}
+        return {f"asymptotic.{name}": undetermined("the weights hold NaN or infinite values") for name in _GAPS}
     found = dense_asymptotics(layer.blocks[0], layer.bias, as_activation(activation or ""), seed=settings.seed)
     return _measurements(found, activation or "")
 
@@ -55,7 +56,7 @@ def _measurements(found: Asymptotics, activation: str) -> Measurements:
     if found.phase == "diverges":
         growth = f"{math.exp(found.growth):.3g}-fold per step" if found.growth else "without limit"
         reason = f"the iteration diverges: the signal grows {growth}, as behind unbounded activations above their edge"
-        return {f"asymptotic.{name}": undetermined(reason, n=count, method=method) for name in _IDS}
+        return {f"asymptotic.{name}": undetermined(reason, n=count, method=method) for name in _GAPS}
     jacobian = math.exp(math.fsum(map(math.log, found.jacobians)) / count) if min(found.jacobians) > 0 else 0.0
     spread = mean_error(found.jacobians)
     return {

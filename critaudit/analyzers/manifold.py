@@ -15,9 +15,10 @@ from critaudit.text import printable
 
 # 97.5 % points of Student's t for means over that many circles.
 _STUDENT = {2: 12.706, 3: 4.303, 4: 3.182}
-# A number is not given where every second point alone would change it by more than this. The kinks of a wide ReLU layer
-# turn a curve at random, so that the angle per step goes with the square root of the step: it changes by 0.29.
-_UNRESOLVED = 0.1
+# A number is not given where every second point alone would change it by more than this: angles by a tenth (the kinks
+# of a wide ReLU layer turn a curve at random, so that the angle per step goes with the square root of the step: it
+# changes by 0.29), a length, whose interval shows it, by a third.
+_UNRESOLVED_ANGLE, _UNRESOLVED_LENGTH = 0.1, 1 / 3
 # Layers whose circle is shown, and points that a picture of it needs.
 _PICTURES, _PICTURE_POINTS = 6, 64
 # Variance over mean square: differences of 1 % of the signal.
@@ -38,6 +39,7 @@ _NUMBERS: dict[str, tuple[_Value, _Value | None, str]] = {
     "correlation_width": (lambda g: g.correlation_width, None, "angle at which the autocorrelation is one half"),
     "neighbour_correlation": (lambda g: g.step_correlation, None, "autocorrelation of neighbouring points"),
 }
+_UNSEEN = "the running network does not call this layer as a module of its own, so that its output is not seen"
 _SERIES = ("variance_shares", "singular_shares")
 
 
@@ -52,6 +54,8 @@ def _network(view: ModelView, settings: Settings, _: Sequence[Layer]) -> Network
         for layer in found.layers
         for tensor in layer.tensors
     }
+    for matrix in view.matrices:
+        layers.setdefault(printable(matrix.tensor), _gaps(not_applicable(_UNSEEN)))
     model = {
         "manifold.points": measured(found.points, n=found.circles, method=found.method),
         "manifold.circles": measured(found.circles, method=found.method),
@@ -74,7 +78,7 @@ def _layer(layer: LayerManifold, found: Propagation, pictured: bool) -> Measurem
     if not circles:
         reason = layer.reason or "no circle could be measured"
         gap = not_applicable(reason) if "does not depend" in reason else undetermined(reason, n=0)
-        return {f"manifold.{name}": gap for name in _NUMBERS}
+        return _gaps(gap)
     note = f"; all {layer.calls} calls together" if layer.calls > 1 else ""
     method = f"{found.points} points; {len(circles)} of {plural(found.circles, 'circle')}{note}"
     measurements: dict[str, Measurement] = {}
@@ -82,7 +86,8 @@ def _layer(layer: LayerManifold, found: Propagation, pictured: bool) -> Measurem
         scale = 1.0 / (2.0 * math.pi * found.radius) if name == "stretch" and found.radius else 1.0
         values = [scale * value(circle) for circle in circles]
         errors = [scale * error(circle) for circle in circles] if error is not None else []
-        measurements[f"manifold.{name}"] = _over_circles(values, errors, f"{what}; {method}")
+        limit = _UNRESOLVED_LENGTH if name == "stretch" else _UNRESOLVED_ANGLE
+        measurements[f"manifold.{name}"] = _over_circles(values, errors, limit, f"{what}; {method}")
     for name in _SERIES:
         columns = zip(*(getattr(circle, name) for circle in circles), strict=True)
         measurements[f"manifold.{name}"] = measured(
@@ -93,22 +98,27 @@ def _layer(layer: LayerManifold, found: Propagation, pictured: bool) -> Measurem
     return measurements
 
 
-def _over_circles(values: Sequence[float], errors: Sequence[float], method: str) -> Measurement:
+def _gaps(gap: Measurement) -> Measurements:
+    """The same reason for the most telling measurements."""
+    return {f"manifold.{name}": gap for name in ("cv", "participation", "spread", "stretch", "turns")}
+
+
+def _over_circles(values: Sequence[float], errors: Sequence[float], limit: float, method: str) -> Measurement:
     """The mean over circles with its 95 % interval, widened by how much every second point would change it."""
     number = len(values)
     mean = math.fsum(values) / number
     error = math.fsum(errors) / number if errors else 0.0
-    if mean and error > _UNRESOLVED * abs(mean):
+    if mean and error > limit * abs(mean):
         return undetermined(
             f"kinks, or folds finer than the points: every second one alone would change it by {error / abs(mean):.0%}",
             n=number,
             method=method,
         )
-    interval = None
+    half = error
     if number > 1:
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (number - 1))
-        half = _STUDENT.get(number, 1.96) * deviation / math.sqrt(number) + error
-        interval = (max(mean - half, 0.0), mean + half)
+        half += _STUDENT.get(number, 1.96) * deviation / math.sqrt(number)
+    interval = (max(mean - half, 0.0), mean + half) if half > 0.0 else None
     return measured(mean, interval=interval, n=number, method=method)
 
 
@@ -125,19 +135,18 @@ def _short(value: float) -> float:
 
 
 def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
-    collapsed = [layer for layer, value in numbers(layers, "manifold.spread") if value < _COLLAPSED]
-    collapsed += [layer for layer in layers if _is_point(layer)]
+    collapsed = _collapsed_to_the_end(layers)
     caveat = (
-        "Seen on circles of synthetic mixtures of two inputs; your data may differ more from each other, or less. "
-        "Layers in parallel branches count as well."
+        "Seen on circles of mixtures of two inputs; your data may differ more from each other, or less. Without "
+        "--inputs they are noise, whose average over an image hardly changes."
     )
     if collapsed:
         yield Finding(
             "manifold.collapsed",
             "warning",
-            collapsed[0].name if len(collapsed) == 1 else None,
-            f"In {plural(len(collapsed), 'layer')} (first {collapsed[0].name}) the outputs along a whole circle of "
-            "different inputs differ by less than 1 % of their size: there the network hardly tells inputs apart.",
+            collapsed[0].name,
+            f"From here to the end ({plural(len(collapsed), 'layer')}) the outputs along a whole circle of different "
+            "inputs differ by less than 1 % of their size: the network hardly tells inputs apart.",
             ("manifold.spread",),
             caveat,
         )
@@ -174,9 +183,21 @@ def _flattened(layers: Sequence[Layer], caveat: str) -> Iterator[Finding]:
         )
 
 
-def _is_point(layer: Layer) -> bool:
-    held = layer.measurements.get("manifold.spread")
-    return held is not None and held.status == "undetermined" and "become a point" in (held.reason or "")
+def _collapsed_to_the_end(layers: Sequence[Layer]) -> list[Layer]:
+    """The last layers, all of which give nearly the same for all inputs; those that tell nothing do not count.
+
+    A branch that collapses and joins others again (a gate behind a global average) is no loss.
+    """
+    found: list[Layer] = []
+    for layer in reversed(layers):
+        held = layer.measurements.get("manifold.spread")
+        if held is None or held.status == "not_applicable":
+            continue
+        spread = 0.0 if held.status == "undetermined" and "rounding" in (held.reason or "") else held.number
+        if spread is None or spread >= _COLLAPSED:
+            break
+        found.append(layer)
+    return found[::-1]
 
 
 MANIFOLD = Analyzer(

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 import critaudit
+from critaudit.contents import Runnable
+from critaudit.dynamics.manifold import propagate_circle
 from critaudit.report.html import render
 
 
@@ -86,15 +88,57 @@ def test_given_a_network_in_the_ordered_phase_then_the_finding_names_where_the_c
     assert finding.rule == "manifold.collapsed"
     assert finding.severity == "warning"
     spreads = [layer.measurements["manifold.spread"] for layer in report.layer_records]
-    first = next(
-        layer.name
-        for layer, spread in zip(report.layer_records, spreads, strict=True)
-        if spread.number is None or spread.number < 1e-4
-    )
-    assert f"(first {first})" in finding.text
+    first = next(place for place, spread in enumerate(spreads) if spread.number is None or spread.number < 1e-4)
+    assert finding.layer == report.layer_records[first].name
+    assert f"({12 - first} layers)" in finding.text
     # the last layers are points to within rounding
     assert spreads[-1].status == "undetermined"
     assert "has become a point" in (spreads[-1].reason or "")
+
+
+class _Gated(nn.Module):
+    """A gate that gives the same for all inputs, on the way of a signal that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.gate, self.last = nn.Linear(10, 10), nn.Linear(10, 10), nn.Linear(10, 4)
+        with torch.no_grad():
+            self.gate.weight *= 1e-6
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        return self.last(x * torch.sigmoid(self.gate(x)))
+
+
+def test_given_a_branch_that_collapses_and_joins_again_then_there_is_no_finding() -> None:
+    torch.manual_seed(0)
+    report = _audit(_Gated())
+    assert (report.layer_records[1].measurements["manifold.spread"].number or 0.0) < 1e-4
+    assert not report.findings
+
+
+def test_given_a_matrix_that_no_module_applies_then_it_says_that_its_output_is_not_seen() -> None:
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen, self.unseen = nn.Linear(5, 5), nn.Linear(5, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(self.seen(x), self.unseen.weight)
+
+    torch.manual_seed(0)
+    held = _audit(Functional()).layer_records[1].measurements["manifold.cv"]
+    assert held.status == "not_applicable"
+    assert "its output is not seen" in (held.reason or "")
+
+
+def test_given_kinks_then_the_length_from_few_points_has_an_interval_that_holds_the_one_from_many() -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(20, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 300))
+    runnable = Runnable(lambda: network.eval(), None, {name: name for name in network.state_dict()})
+    few, many = (propagate_circle(runnable, points=points, circles=1) for points in (32, 1024))
+    few_length, many_length = (found.layers[-1].circles[0].length for found in (few, many))
+    assert few_length == pytest.approx(many_length, abs=3 * few.layers[-1].circles[0].length_error)
 
 
 def test_given_strong_chaos_then_neighbours_have_become_unrelated() -> None:
