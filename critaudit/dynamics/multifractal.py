@@ -80,7 +80,7 @@ def layer_dimensions(network: Running, view: ModelView, *, samples: int = POINTS
             yield LayerDimensions(layer.tensor, reason=layer.reason)
         elif layer.tensor not in chosen:
             yield LayerDimensions(layer.tensor, reason=left_out_reason(layer))
-        elif min(layer.weight.shape) < 2:
+        elif min(layer.shape) < 2:
             yield LayerDimensions(layer.tensor, reason="a vector with a single entry has no dimension")
         else:
             yield _dimensions(layer, network.seed)
@@ -89,15 +89,16 @@ def layer_dimensions(network: Running, view: ModelView, *, samples: int = POINTS
 def _dimensions(layer: DenseLayer, seed: int) -> LayerDimensions:
     assert layer.slopes is not None
     kind: Literal["eigenvectors", "singular vectors"] = "eigenvectors" if layer.is_square else "singular vectors"
+    W = layer.weight()
     try:
-        modes = [dense_modes(layer.weight, row) for row in layer.slopes]
+        modes = [dense_modes(W, row) for row in layer.slopes]
     except (CritauditError, np.linalg.LinAlgError) as error:
         return LayerDimensions(layer.tensor, kind, reason=str(error))
     used = [one for one in modes if one.used.any()]
     n = sum(int(one.weights.sum()) for one in used)
     if not used:
         return LayerDimensions(layer.tensor, kind, reason="every neuron is off, or no vector solves its equation")
-    copy = shuffled(layer.weight, np.random.default_rng([seed, *layer.weight.shape])).astype(np.float64, copy=False)
+    copy = shuffled(W, np.random.default_rng([seed, *W.shape])).astype(np.float64, copy=False)
     try:
         other: DenseModes | None = dense_modes(copy, layer.slopes[0])
     except (CritauditError, np.linalg.LinAlgError):

@@ -26,6 +26,8 @@ Measurements: TypeAlias = dict[str, Measurement]
 
 # All eigenvalues (singular values) up to this size; their cost grows with its cube.
 LARGEST_SQUARE, LARGEST_SIDE = 1024, 2048
+# Mean logarithms of eigenvalues up to this size, by determinants.
+LARGEST_DETERMINANT = 4096
 # Operating points for averages that need no spectrum, and at most for those that do.
 POINTS = 16
 _SPECTRA = (4, 2, 1)
@@ -120,44 +122,45 @@ def _not_dense(matrix: WeightMatrix) -> str:
 def _measure(layer: DenseLayer, held: Layer, network: Running, spectra: int, is_chosen: bool) -> Measurements:
     if layer.slopes is None:
         return {"jacobian.mean_log": not_applicable(layer.reason or "its slopes are not known")}
-    seed = [network.seed, *layer.weight.shape]
-    copy = shuffled(layer.weight, np.random.default_rng(seed)).astype(np.float64, copy=False)
     method = _method(layer, network)
-    try:
-        found = _gain(layer, method)
-        if layer.is_square:
-            found |= means(layer, copy, held, method) | theory(layer, held)
-            if not is_chosen:
-                return found | dict.fromkeys(_EIGENVALUES, undetermined(left_out_reason(layer)))
-            return found | spectrum(layer, copy, spectra)
+    found = {"jacobian.gain": over_points(layer.gains(), f"‖J‖_F/√inputs; {method}")}
+    left_out = undetermined(left_out_reason(layer))
+    if not layer.is_square:
         found["jacobian.mean_log"] = not_applicable(_no_eigenvalues(layer))
         if not is_chosen:
-            return found | {"jacobian.mean_log_singular": undetermined(left_out_reason(layer))}
-        return found | rectangular(layer, copy, spectra)
+            return found | {"jacobian.mean_log_singular": left_out}
+    elif layer.shape[0] > LARGEST_DETERMINANT:
+        return found | theory(layer, held) | dict.fromkeys(("jacobian.mean_log", *_EIGENVALUES), left_out)
+    W = layer.weight()
+    copy = shuffled(W, np.random.default_rng([network.seed, *W.shape])).astype(np.float64, copy=False)
+    try:
+        if not layer.is_square:
+            return found | rectangular(W, copy, layer.slopes[:spectra])
+        found |= means(W, copy, layer.slopes[: _determinants(len(W))], held, method) | theory(layer, held)
+        if not is_chosen:
+            return found | dict.fromkeys(_EIGENVALUES, left_out)
+        return found | spectrum(W, copy, layer.slopes[:spectra])
     except (CritauditError, np.linalg.LinAlgError) as error:
-        return {"jacobian.mean_log": undetermined(str(error))}
+        return found | {"jacobian.mean_log": undetermined(str(error))}
+
+
+def _determinants(size: int) -> int:
+    """At how many points determinants are computed: where neurons are off, each needs its own factorisation."""
+    return max(2, min(POINTS, int(POINTS * (1024 / size) ** 3)))
 
 
 def _method(layer: DenseLayer, network: Running) -> str:
     return _BARE if layer.activation is None else f"{_FORM}, φ = {layer.activation}; {network.method}"
 
 
-def _gain(layer: DenseLayer, method: str) -> Measurements:
-    """√(‖J‖_F²/inputs): by how much a small random change of the pre-activations grows, in root mean square."""
-    assert layer.slopes is not None
-    squares = np.square(layer.weight).sum(axis=0)
-    gains = np.sqrt(np.square(layer.slopes) @ squares / layer.weight.shape[1])
-    return {"jacobian.gain": over_points(gains, f"‖J‖_F/√inputs; {method}")}
-
-
 def _no_eigenvalues(layer: DenseLayer) -> str:
-    rows, columns = layer.weight.shape
+    rows, columns = layer.shape
     return f"a {rows}×{columns} Jacobian has no eigenvalues; its singular values are measured instead"
 
 
 def left_out_reason(layer: DenseLayer) -> str:
     """Why a layer that is not in the `plan` has no spectrum."""
-    rows, columns = layer.weight.shape
+    rows, columns = layer.shape
     if not _fits(rows, columns):
         limit = f"{LARGEST_SQUARE} (square) and {LARGEST_SIDE} (smaller side)"
         return f"{rows}×{columns}: spectra are computed up to {limit}; jacobian.gain is exact at any size"

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from critaudit.dynamics.jacobian.averages import over_points
 from critaudit.dynamics.jacobian.dense_modes import DenseModes, dense_modes, singular_values
 from critaudit.dynamics.jacobian.dense_theory import R0, mean_log_iid
-from critaudit.dynamics.jacobian.operating_points import DenseLayer
 from critaudit.laws.eigenvectors import jacobian_eigenvalues, log_determinant
 from critaudit.measurement import Measurement, measured, not_applicable
 from critaudit.report.record import Layer
@@ -25,23 +24,21 @@ _AS_ABOVE = "J as for jacobian.mean_log"
 _AS_GAIN = "J as for jacobian.gain"
 
 
-def means(layer: DenseLayer, copy: Array, held: Layer, method: str) -> Measurements:
+def means(weight: Array, copy: Array, slopes: Array, held: Layer, method: str) -> Measurements:
     """Mean ln|λ| of the layer, of its shuffled copy, and of independent weights with the same slopes."""
-    assert layer.slopes is not None
     return {
-        "jacobian.mean_log": _mean_log(layer.weight, layer.slopes, method),
-        "jacobian.mean_log_shuffled": _mean_log(copy, layer.slopes, f"entries of W shuffled, same slopes; {_AS_ABOVE}"),
-        "jacobian.mean_log_iid": mean_log_iid(layer.slopes, held),
+        "jacobian.mean_log": _mean_log(weight, slopes, method),
+        "jacobian.mean_log_shuffled": _mean_log(copy, slopes, f"entries of W shuffled, same slopes; {_AS_ABOVE}"),
+        "jacobian.mean_log_iid": mean_log_iid(slopes, held),
     }
 
 
-def spectrum(layer: DenseLayer, copy: Array, points: int) -> Measurements:
-    assert layer.slopes is not None
-    slopes = layer.slopes[:points]
-    modes = [dense_modes(layer.weight, row) for row in slopes]
+def spectrum(weight: Array, copy: Array, slopes: Array) -> Measurements:
+    """Eigenvalues and singular values at each point, and the eigenvalues of the shuffled copy."""
+    modes = [dense_modes(weight, row) for row in slopes]
     radii = np.array([one.radii() for one in modes])
     others = np.array([np.sort(np.abs(jacobian_eigenvalues(copy, row)))[::-1] for row in slopes])
-    among = f"{len(modes)} × {layer.weight.shape[0]} eigenvalues; {_AS_ABOVE}"
+    among = f"{len(modes)} × {len(weight)} eigenvalues; {_AS_ABOVE}"
     cut = f"E max(ln|λ|, ln {R0:g})"
     one_of_many = "a single eigenvalue: heavy tails make it jump. One step can grow by the norm, which is larger"
     return {
@@ -51,18 +48,17 @@ def spectrum(layer: DenseLayer, copy: Array, points: int) -> Measurements:
         "jacobian.expanding_share_shuffled": over_points(_share(others), f"|λ| ≥ 1, entries shuffled; {_AS_ABOVE}"),
         "jacobian.spectral_radius": over_points(radii[:, 0], f"max|λ|; {_AS_ABOVE}", reason=one_of_many),
         "jacobian.spectral_radius_shuffled": over_points(others[:, 0], f"max|λ|, entries shuffled; {_AS_ABOVE}"),
-        **_singular(layer.weight, slopes),
+        **_singular(weight, slopes),
         **_quality(modes),
         **_plotted(modes[0]),
     }
 
 
-def rectangular(layer: DenseLayer, copy: Array, points: int) -> Measurements:
-    assert layer.slopes is not None
-    slopes = layer.slopes[:points]
+def rectangular(weight: Array, copy: Array, slopes: Array) -> Measurements:
+    """Singular values at each point, and those of the shuffled copy in one number."""
     logs = [_mean_positive_log(singular_values(copy * row)) for row in slopes]
     other = over_points(logs, f"mean ln σ, entries of W shuffled, same slopes; {_AS_GAIN}")
-    return _singular(layer.weight, slopes) | {"jacobian.mean_log_singular_shuffled": other}
+    return _singular(weight, slopes) | {"jacobian.mean_log_singular_shuffled": other}
 
 
 def _singular(weight: Array, slopes: Array) -> Measurements:

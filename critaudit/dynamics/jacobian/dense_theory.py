@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from critaudit.dynamics.jacobian.averages import over_points
 from critaudit.dynamics.jacobian.operating_points import DenseLayer
-from critaudit.errors import CritauditError
+from critaudit.errors import CritauditError, UsageError
 from critaudit.measurement import Measurement, measured, not_applicable
 from critaudit.report.record import Layer
 from critaudit.theory.levy import JacobianLaw, log_determinant_constant
@@ -57,6 +57,8 @@ def _law(layer: DenseLayer, held: Layer) -> JacobianLaw | str:
         return "no pointwise nonlinearity stands right before the layer: there is no fixed point to compare with"
     try:
         return JacobianLaw(alpha, g, activation=layer.activation)
+    except UsageError:
+        return f"the theory does not know the nonlinearity before the layer ({layer.activation})"
     except CritauditError as error:
         return str(error)
 

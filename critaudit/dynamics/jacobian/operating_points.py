@@ -20,7 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critaudit.dynamics.hooks import tensors_of
-from critaudit.dynamics.jacobian.pointwise import known_function, module_activation, module_slopes
+from critaudit.dynamics.jacobian.pointwise import (
+    difference,
+    differentiated,
+    known_function,
+    module_activation,
+    named_slopes,
+)
 from critaudit.dynamics.running import Running
 
 if TYPE_CHECKING:
@@ -37,23 +43,41 @@ _REMEMBERED = 4
 class DenseLayer:
     """A dense layer at its operating points, J = W·diag(slopes).
 
-    `weight` has shape (outputs, inputs). `slopes` has one row per point, shape (points, inputs): φ′ at the
+    `shape` is (outputs, inputs). `slopes` has one row per point, shape (points, inputs): φ′ at the
     pre-activations that became the layer's input; a single row of ones where no pointwise nonlinearity stands right
     before the layer (the first layer, or one behind a normalisation, a sum or a pooling). `activation` is φ's name,
     None without one. `reason` says why there are no slopes at all.
     """
 
     tensor: str
-    weight: Array
+    parameter: torch.Tensor = field(repr=False)
     activation: str | None
     slopes: Array | None
     reason: str | None = None
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs)."""
+        rows, columns = self.parameter.shape
+        return int(rows), int(columns)
+
+    @property
     def is_square(self) -> bool:
         """Whether the Jacobian has eigenvalues."""
-        rows, columns = self.weight.shape
-        return bool(rows == columns)
+        return self.shape[0] == self.shape[1]
+
+    def weight(self) -> Array:
+        """The weight in float64, copied, shape (outputs, inputs)."""
+        return np.array(self.parameter.detach().cpu().double().numpy())
+
+    def gains(self) -> Array:
+        """√(‖J‖_F²/inputs) at each point: the root mean square growth of a small random change. No copy is made."""
+        import torch
+
+        assert self.slopes is not None
+        wide = torch.float32 if self.parameter.device.type == "mps" else torch.float64
+        lengths = torch.linalg.vector_norm(self.parameter.detach(), dim=0, dtype=wide).cpu().double().numpy()
+        return np.asarray(np.sqrt(np.square(self.slopes * lengths).sum(axis=1) / self.shape[1]))
 
 
 @dataclass(slots=True)
@@ -207,10 +231,10 @@ def _origin(sample: _Sample, given: torch.Tensor, place: int, x: Array) -> tuple
     tolerance = _rounding(given)
     activated = sample.activated.get(_key(given))
     if activated is not None:
-        h = _row(activated.before, given, place)
-        slopes = module_slopes(activated.module, h, x, tolerance=tolerance)
-        if slopes is not None:
-            return module_activation(activated.module), slopes
+        derived = differentiated(activated.module, activated.before)
+        if derived is not None and difference(_row(derived[0], given, place), x) <= tolerance:
+            h, slopes = _row(activated.before, given, place), _row(derived[1], given, place)
+            return named_slopes(activated.module, h, slopes, tolerance=tolerance)
     for output in reversed(sample.outputs):
         if output.numel() == given.numel():
             found = known_function(_row(output, given, place), x, tolerance=tolerance)
@@ -222,25 +246,24 @@ def _origin(sample: _Sample, given: torch.Tensor, place: int, x: Array) -> tuple
 def _layer(trace: _Trace) -> DenseLayer:
     weight = dense_weight(trace.layer)
     assert weight is not None
-    W = weight.detach().double().cpu().numpy()
     if not trace.points:
         why = (
             "its inputs are NaN or infinite"
             if trace.not_finite
             else "it did not run as a module of its own on this audit's inputs"
         )
-        return DenseLayer(trace.tensor, W, None, None, why)
+        return DenseLayer(trace.tensor, weight, None, None, why)
     name = Counter(name for name, _ in trace.points).most_common(1)[0][0]
     slopes = np.stack([slopes for found, slopes in trace.points if found == name])
     if name is None or (slopes == 1.0).all():
-        return DenseLayer(trace.tensor, W, None, np.ones((1, W.shape[1])))
-    return DenseLayer(trace.tensor, W, name, slopes)
+        return DenseLayer(trace.tensor, weight, None, np.ones((1, weight.shape[1])))
+    return DenseLayer(trace.tensor, weight, name, slopes)
 
 
 def _row(values: torch.Tensor, given: torch.Tensor, place: int) -> Array:
     """The vector at `place` of `values`, laid out as the layer takes it, in float64."""
     rows = values.reshape(-1, given.shape[-1])
-    return np.asarray(rows[place].double().cpu().numpy())
+    return np.asarray(rows[place].cpu().double().numpy())
 
 
 def _rounding(values: torch.Tensor) -> float:

@@ -12,6 +12,7 @@ from critaudit.sources.live.hints import activation_of, class_name
 from critaudit.theory.activations import named_activation
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 Array: TypeAlias = NDArray[np.float64]
@@ -69,49 +70,54 @@ def module_activation(module: nn.Module) -> str | None:
     return None
 
 
-def module_slopes(module: nn.Module, h: Array, x: Array, *, tolerance: float = 1e-5) -> Array | None:
-    """φ′(h) of an activation module that turned h into x, shape (units,); None where it did not.
-
-    `tolerance` is the largest error, as a share of the largest entry, that rounding makes.
-    The derivative of the function that the module is named for, exact in its tails, where that agrees with the
-    module's own by automatic differentiation; else the latter.
-    """
+def differentiated(module: nn.Module, before: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The output of an activation module and its derivative, both shaped as its input; None where it has none."""
     import torch
 
-    with torch.enable_grad():
-        before = torch.from_numpy(h.copy())
-        parameter = next(iter(module.parameters()), None)
-        before = (before if parameter is None else before.to(parameter)).requires_grad_(True)
-        # Out of place, and with the shape (batch, features) that parametrised activations (PReLU) want.
-        after = module(before.clone().reshape(1, -1)).reshape(-1)
-        (gradient,) = torch.autograd.grad(after.sum(), before)
-    if _error(after.detach().double().cpu().numpy(), x) > tolerance:
-        return None
-    slopes = gradient.detach().double().cpu().numpy()
     try:
-        named = named_activation(module_activation(module) or "")
+        with torch.enable_grad():
+            h = before.detach().clone().requires_grad_(True)
+            # `forward` passes hooks by; a module that works in place gets a copy.
+            after = module.forward(h.clone())
+            (slopes,) = torch.autograd.grad(after.sum(), h)
+    except (RuntimeError, TypeError, ValueError):
+        return None  # integers, a module without derivative
+    return after.detach(), slopes.detach()
+
+
+def named_slopes(module: nn.Module, h: Array, slopes: Array, *, tolerance: float) -> tuple[str, Array]:
+    """The name of an activation module, and φ′(h) of the function of that name, which is exact in its tails.
+
+    Where the module's own derivative `slopes` is another (it has its own parameters), that one is given, and the name
+    is none that the theory knows.
+    """
+    name = module_activation(module) or class_name(module)
+    try:
+        exact = named_activation(name).derivative(h)
     except UsageError:
-        return np.asarray(slopes)
-    exact = named.derivative(h)
-    return np.asarray(exact if np.allclose(exact, slopes, rtol=1e-5, atol=1e-5) else slopes)
+        return name, slopes
+    if np.allclose(exact, slopes, rtol=10.0 * tolerance, atol=10.0 * tolerance):
+        return name, np.asarray(exact)
+    return f"{name} with its own parameters", slopes
 
 
 def known_function(h: Array, x: Array, *, tolerance: float = 1e-5) -> tuple[str | None, Array] | None:
     """The function that turned h into x, with φ′(h): a name of `theory.activations`, None for the identity.
 
-    Of several within `tolerance` (see `module_slopes`) the closest one; None where no known function is.
+    `tolerance` is the largest error, as a share of the largest entry, that rounding makes; of several functions within
+    it the closest one. None where no known function is.
     """
     errors = {}
     for name in _FUNCTIONS:
         with np.errstate(over="ignore", under="ignore"):
-            errors[name] = _error(named_activation(name).value(h), x)
+            errors[name] = difference(named_activation(name).value(h), x)
     best = min(errors, key=errors.__getitem__)
     if errors[best] > tolerance:
         return None
     return (None if best == "identity" else best), np.asarray(named_activation(best).derivative(h))
 
 
-def _error(expected: Array, found: Array) -> float:
+def difference(expected: Array, found: Array) -> float:
     """The largest difference as a share of the largest entry; infinite for other shapes and infinite entries."""
     if expected.shape != found.shape or not np.isfinite(expected).all():
         return float("inf")

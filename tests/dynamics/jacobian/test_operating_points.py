@@ -52,7 +52,7 @@ class _Functional(nn.Module):
         (nn.ELU(0.5), "elu(0.5)"),
         (nn.Sigmoid(), "sigmoid"),
         (nn.PReLU(8, init=0.2), "prelu"),
-        (nn.Hardtanh(-0.3, 0.4), "hardtanh"),
+        (nn.Hardtanh(-0.3, 0.4), "hardtanh with its own parameters"),
     ],
 )
 def test_given_an_activation_module_then_slopes_are_its_own(activation: nn.Module, name: str) -> None:
@@ -64,7 +64,7 @@ def test_given_an_activation_module_then_slopes_are_its_own(activation: nn.Modul
     (slopes,) = torch.autograd.grad(activation.double()(h.clone()).sum(), h)
     assert (layer.activation, layer.slopes.shape) == (name, (3, 8))
     np.testing.assert_allclose(layer.slopes, slopes.numpy(), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(layer.weight, network[3].weight.detach().numpy())
+    np.testing.assert_allclose(layer.weight(), network[3].weight.detach().numpy())
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_given_a_transposed_dense_layer_then_its_weight_is_turned() -> None:
     network = nn.Sequential(Conv1D(), nn.Tanh(), nn.Linear(4, 3))
     found = _found(network, (6,))
 
-    assert found["0.weight"].weight.shape == (4, 6)
+    assert found["0.weight"].weight().shape == found["0.weight"].shape == (4, 6)
     assert found["2.weight"].activation == "tanh"
 
 
@@ -240,3 +240,18 @@ def test_given_a_run_then_no_hook_is_left() -> None:
     _found(network, (6,))
 
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in network.modules())
+
+
+def test_given_an_activation_with_a_parameter_per_channel_then_slopes_are_each_channels() -> None:
+    torch.manual_seed(10)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.PReLU(3), nn.Flatten(), nn.Linear(3 * 4 * 4, 5))
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([0.1, 0.5, 2.0]))
+    layer = _found(network, (1, 6, 6))["3.weight"]
+
+    h = network[0](_inputs((1, 6, 6)))
+    expected = torch.where(h > 0, 1.0, network[1].weight[:, None, None]).reshape(3, -1)
+    np.testing.assert_allclose(layer.slopes, expected.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(
+        layer.gains(), [np.linalg.norm(layer.weight() * row) / np.sqrt(48) for row in layer.slopes], rtol=1e-6
+    )
