@@ -1,4 +1,4 @@
-"""Avalanches of signals in networks: simulated random ones, and (`operations`) any that runs.
+"""Avalanches of signals in simulated random networks; those of networks that exist are in `dynamics.model_avalanches`.
 
 Public names are loaded on first use, so that importing the package imports neither SciPy nor torch.
 """

@@ -13,14 +13,14 @@ import numpy as np
 
 from critaudit.dynamics.avalanches.microcanonical import HIGHEST, STRATA, ratio_law
 from critaudit.dynamics.avalanches.quenched import Recipe
-from critaudit.dynamics.avalanches.tracking import Floats
+from critaudit.dynamics.avalanches.tracking import LARGEST, Floats
 from critaudit.theory.quadrature import Array
 
 # 16,384 float32 are 64 KB: a dozen such arrays stay in a core's cache.
 SLOTS = 16384
 # ln s between neighbouring rows of the table; linear interpolation is then good to 1e-5.
 _STEP = 0.01
-_SMALLEST, _LARGEST = np.float32(1e-30), np.float32(1e30)
+_SMALLEST, _LARGEST = np.float32(1e-30), np.float32(LARGEST)
 
 
 class Chain:

@@ -19,7 +19,7 @@ from critaudit.dynamics.avalanches.microcanonical import SMALLEST_WIDTH
 from critaudit.dynamics.avalanches.quenched import Recipe
 from critaudit.dynamics.avalanches.sites import Sites
 from critaudit.errors import UsageError
-from critaudit.laws.crackling.records import AvalancheCounts, merge
+from critaudit.laws.crackling.records import AvalancheCounts, duration_edges, merge
 from critaudit.theory.activations import Activation, Function, as_activation
 from critaudit.theory.levy_fixed_point import check_bounded, check_point
 
@@ -33,6 +33,9 @@ _DRAWN_PATHS_PER_BLOCK = 2**13
 _MOST_NETWORKS_PER_BLOCK = 16
 _WIDEST_MATRIX = 2**15
 _WIDEST_CHAIN = 10**7
+_MOST_INPUTS = 2 * 10**7
+# Statistics are kept per cluster, so many bytes for all of them: 72 per bin of durations, some 3,000 bins of sizes.
+_MEMORY = 4 * 2**30
 _DEEPEST = 10**6
 
 
@@ -89,7 +92,7 @@ def simulate(
     the threshold: an avalanche lasts while s_l ≥ strength (Ghavasieh25, Methods 0.11).
     `ensemble` is "fresh" (every path has weights of its own: exact reduced chain, no matrices), "quenched" (all inputs
     of a network share its weights) or "recurrent" (and so do all its layers). In a fresh ensemble a "network" is a
-    block of `inputs_per_network` independent paths.
+    block of `inputs_per_network` independent paths. Strengths beyond 1e15 count as 1e15.
     `workers` threads share the work (default: one per core); results depend on `seed`, never on their number. `device`
     may be a CUDA device for quenched and recurrent networks; the chain runs on the CPU.
     `progress("networks", done, total)` is called as work goes on.
@@ -100,7 +103,8 @@ def simulate(
     (10, 10000)
     """
     recipe = recipe_of(width, depth, sigma_w, sigma_b, activation, strength, alpha, ensemble)
-    networks, each = _whole(networks, "networks", 1, 10**7), _whole(inputs_per_network, "inputs_per_network", 1, 10**9)
+    networks = _whole(networks, "networks", 1, _most_clusters(recipe.depth))
+    each = _whole(inputs_per_network, "inputs_per_network", 1, _MOST_INPUTS)
     seed = _whole(seed, "seed", 0, 2**64 - 1)
     threads = _whole(workers, "workers", 1, 1024) if workers is not None else cores()
     # BLAS keeps to one thread: its sums must not depend on the machine's cores.
@@ -120,6 +124,11 @@ def simulate(
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _most_clusters(depth: int) -> int:
+    """How many networks have room side by side; of more inputs each there may be any number."""
+    return _MEMORY // (72 * duration_edges(depth).size + 8 * 3000)
 
 
 def fresh_steps(
@@ -165,7 +174,7 @@ def _own_weights(
         )
     seeds = np.random.SeedSequence(seed).spawn(networks)
     # Networks share what a block costs beside them, once there are enough blocks for every worker.
-    size = max(1, min(_MOST_NETWORKS_PER_BLOCK, networks // 64))
+    size = max(1, min(_MOST_NETWORKS_PER_BLOCK, networks // 64, _MOST_INPUTS // (4 * each)))
     parts = [seeds[first : first + size] for first in range(0, networks, size)]
     if device == "cpu":
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.dynamics.avalanches.tracking import Floats, Tracker
+from critaudit.dynamics.avalanches.tracking import LARGEST, Floats, Tracker
 from critaudit.laws.crackling.records import AvalancheCounts, Integers
 from critaudit.laws.crackling.tally import tally
 from critaudit.laws.nulls import quick_stable
@@ -23,6 +23,7 @@ _NUMBERS_AT_ONCE = 2**25
 # Profiles and regression sums come from so many inputs of each network at most, and from so many layers of them all.
 _FOLLOWED = 4096
 _REMEMBERED = 2**24
+_FINITE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,15 @@ def inputs(recipe: Recipe, count: int, rng: np.random.Generator) -> Floats:
 
 
 def strengths(x: Floats) -> Floats:
-    """‖x‖₂/√N of each row."""
-    return np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x) / np.float32(x.shape[1])))
+    """‖x‖₂/√N of each row; those beyond LARGEST are put there, and their rows with them."""
+    s = np.asarray(np.sqrt(np.einsum("ij,ij->i", x, x) / np.float32(x.shape[1])))
+    far = np.flatnonzero(~(s <= LARGEST))
+    if far.size:
+        x[far] = np.nan_to_num(x[far], nan=0.0, posinf=_FINITE, neginf=-_FINITE)
+        norms = np.sqrt(np.mean(np.square(x[far], dtype=np.float64), axis=1))
+        x[far] *= (LARGEST / np.maximum(norms, LARGEST)).astype(np.float32)[:, np.newaxis]
+        s[far] = np.minimum(norms, LARGEST)
+    return s
 
 
 def run(recipe: Recipe, count: int, seeds: Sequence[np.random.SeedSequence]) -> AvalancheCounts:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from critaudit.dynamics.avalanches.quenched import Path, Recipe, counts_of
+from critaudit.dynamics.avalanches.tracking import LARGEST
 from critaudit.errors import UnavailableError, UsageError
 from critaudit.laws.crackling.records import AvalancheCounts
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Activity of 2²⁸ numbers (1 GB, twice) at a time; weights are drawn again for more.
 _NUMBERS_AT_ONCE = 2**28
+_FINITE = float(np.finfo(np.float32).max)
 
 
 def place(device: str) -> torch.device:
@@ -66,7 +68,9 @@ def follow(recipe: Recipe, path: Path, count: int, seed: np.random.SeedSequence,
         for layer in range(1, recipe.depth + 1):
             weights, biases = layers.next()
             h = torch.matmul(x, weights) + biases
-            stay = path.record(layer, alive, _strengths(h).cpu().numpy())
+            s = _strengths(h)
+            h *= (LARGEST / s.clamp_min(LARGEST))[:, None]
+            stay = path.record(layer, alive, s.clamp_max_(LARGEST).cpu().numpy())
             alive = alive[stay]
             if not alive.size:
                 break
@@ -74,7 +78,9 @@ def follow(recipe: Recipe, path: Path, count: int, seed: np.random.SeedSequence,
 
 
 def _strengths(x: torch.Tensor) -> torch.Tensor:
-    return x.square().mean(dim=1).sqrt()
+    """‖x‖₂/√N of each row, of finite numbers whose squares need not be so."""
+    top = x.abs().amax(dim=1, keepdim=True).clamp_(1e-30, _FINITE)
+    return ((x / top).nan_to_num_(0.0, 1.0, -1.0).square().mean(dim=1).sqrt() * top[:, 0]).clamp_max_(_FINITE)
 
 
 class _Layers:

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.dynamics.avalanches.tracking import Floats
+from critaudit.dynamics.avalanches.tracking import LARGEST, Floats
 from critaudit.laws.nulls import quick_stable
 from critaudit.theory.activations import Activation
 from critaudit.theory.quadrature import Array
 
 _SITES_AT_ONCE = 2**17
-_LARGEST = 1e30
 
 
 class Sites:
@@ -87,4 +86,4 @@ def _mean_square(x: NDArray[Any]) -> Array:
 
 
 def _bounded(values: Array) -> Floats:
-    return np.asarray(np.minimum(values, _LARGEST), dtype=np.float32)
+    return np.asarray(np.minimum(values, LARGEST), dtype=np.float32)

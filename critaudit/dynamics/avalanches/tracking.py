@@ -9,6 +9,9 @@ from critaudit.laws.crackling.records import LAGS, PROFILE_DURATIONS, Array, Int
 
 Floats = NDArray[np.float32]
 
+LARGEST = 1e15
+"""Strengths beyond count as this: diverging signals and the far tails of stable laws stay finite numbers."""
+
 # Avalanches wait until this many layers have come together, so that NumPy's overhead is paid once for all of them.
 _ENOUGH = 2**19
 

@@ -97,6 +97,7 @@ def test_given_many_paths_when_simulated_then_profiles_come_from_a_fair_part_of_
         ({"ensemble": "annealed"}, "ensemble"),
         ({"activation": "tan"}, "tan"),
         ({"networks": 0}, "networks"),
+        ({"networks": 200_000}, "networks"),
         ({"inputs_per_network": 0}, "inputs_per_network"),
         ({"seed": -1}, "seed"),
         ({"workers": 0}, "workers"),
@@ -111,6 +112,15 @@ def test_given_settings_that_make_no_sense_when_simulated_then_one_line_says_whi
     with pytest.raises(CritauditError, match=word) as error:
         simulate(**SMALL | {"networks": 1, "inputs_per_network": 1} | changed)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["fresh", "quenched", "recurrent"])
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_given_the_heaviest_tails_when_simulated_then_sizes_are_numbers(kind: Any, alpha: float) -> None:
+    settings = SMALL | {"sigma_w": 0.5, "alpha": alpha, "ensemble": kind}
+    counts = simulate(**settings, networks=5, inputs_per_network=100).counts
+    assert np.all(np.isfinite(counts.total.moments))
+    assert np.all(np.isfinite(counts.lags))
 
 
 def test_given_a_failing_activation_when_simulated_then_its_error_is_raised() -> None:

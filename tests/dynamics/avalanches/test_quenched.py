@@ -102,3 +102,14 @@ def test_given_layers_when_drawn_then_weights_have_their_variance_and_recurrent_
     again = Recipe(20, 3, 1.3, 0.4, named_activation("tanh"), 0.3, recurrent=True)
     same = [weights.copy() for weights, _ in quenched.layers(again, np.random.SeedSequence(2))]
     np.testing.assert_array_equal(same[0], same[2])
+
+
+def test_given_diverging_signals_when_run_then_they_stay_at_the_largest_strength() -> None:
+    x = np.array([[3e38, 1.0], [np.inf, -1.0], [3.0, 4.0], [np.nan, np.nan]], dtype=np.float32)
+    found = quenched.strengths(x)
+    np.testing.assert_allclose(found, [1e15, 1e15, np.sqrt(12.5), 0.0], rtol=1e-6)
+    assert np.all(np.isfinite(x))
+    np.testing.assert_array_equal(x[2], [3.0, 4.0])
+    counts = quenched.run(Recipe(20, 200, 4.0, 0.0, named_activation("relu"), 0.1), 30, [np.random.SeedSequence(1)])
+    assert counts.censored[0] == 30
+    assert np.all(np.isfinite(counts.lags))

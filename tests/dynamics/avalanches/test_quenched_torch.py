@@ -64,6 +64,15 @@ def test_given_stable_weights_when_drawn_by_torch_then_they_have_the_law_of_nump
         assert ks_2samp(drawn, quick_stable(alpha, (20_000,), np.random.default_rng(2))).pvalue > 1e-6
 
 
+def test_given_diverging_signals_when_run_by_torch_then_they_stay_at_the_largest_strength() -> None:
+    of = Recipe(20, 200, 4.0, 0.0, named_activation("relu"), 0.1)
+    counts = quenched_torch.run(of, 30, [np.random.SeedSequence(1)], CPU)
+    assert counts.censored[0] == 30
+    assert np.all(np.isfinite(counts.lags))
+    found = quenched_torch._strengths(torch.tensor([[3e38, 1.0], [float("inf"), 1.0], [3.0, 4.0]]))
+    np.testing.assert_allclose(found, [3e38 / 2**0.5, np.finfo(np.float32).max / 2**0.5, 12.5**0.5], rtol=1e-6)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_given_a_gpu_when_simulated_then_durations_follow_the_same_law() -> None:
     settings = {
