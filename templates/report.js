@@ -110,22 +110,25 @@
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", descending ? "descending" : "ascending");
     table.tBodies[0].append(...keyed.map(([, row]) => row));
+    filterLayers();
   };
   const filterLayers = () => {
     const text = byId("layer-filter").value.trim().toLowerCase();
     const kind = byId("layer-kind").value;
     const only = byId("layer-findings").checked;
+    const most = Number(table.dataset.most ?? Infinity); // drawing more rows than a screen holds many times takes long
     let shown = 0;
-    for (const row of rows) {
+    for (const row of table.tBodies[0].rows) {
       const fits =
         (!text || row.cells[0].textContent.toLowerCase().includes(text)) &&
         (!kind || row.dataset.kind === kind) &&
         (!only || "findings" in row.dataset);
-      row.hidden = !fits;
       shown += fits;
+      row.hidden = !fits || shown > most;
     }
     const count = byId("layer-count");
-    count.textContent = `${shown} of ${rows.length} ${count.dataset.noun ?? "layers"}`;
+    const rest = shown > most ? `, the first ${most} are shown: filter or sort` : "";
+    count.textContent = `${shown} of ${rows.length} ${count.dataset.noun ?? "layers"}${rest}`;
   };
   if (table) {
     [...table.tHead.rows[0].cells].forEach((header, column) => {

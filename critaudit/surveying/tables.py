@@ -100,11 +100,11 @@ def layer_rows(source: str, report: Report) -> Iterator[Row]:
 
 
 def family(architecture: str | None) -> str | None:
-    """The first word of an architecture's name: resnet of "resnet50", vit of "timm:vit_small_patch16_224"."""
+    """The first word of an architecture's name: resnet of "wide_resnet50_2", vit of "timm:vit_small_patch16_224"."""
     if architecture is None:
         return None
     name = architecture.rpartition(":")[2].lower()
-    found = re.match(r"(?:tf_|wide_|legacy_)?([a-z]+)", name)
+    found = re.match(r"(?:tf_|wide_|legacy_)?([a-z]+?)(?:v?\d|_|$)", name)
     return found.group(1) if found else name or None
 
 

@@ -176,3 +176,22 @@ def test_text_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path):
     np.savez(tmp_path / "m.npz", **{"=cmd()": np.random.default_rng(0).standard_normal((4, 4))})
     survey(tmp_path / "m.npz", output=tmp_path / "out", only=ONLY)
     assert ",'=cmd()" in (tmp_path / "out" / "layers.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet50", "resnet"),
+        ("wide_resnet101_2", "resnet"),
+        ("resnext50_32x4d", "resnext"),
+        ("timm:vit_small_patch16_224", "vit"),
+        ("mobilenetv3_small_100", "mobilenet"),
+        ("tf_efficientnet_lite0", "efficientnet"),
+        ("alexnet", "alexnet"),
+        (None, None),
+    ],
+)
+def test_families_are_the_first_words_of_names(name: str | None, expected: str | None):
+    from critaudit.surveying.tables import family
+
+    assert family(name) == expected
