@@ -224,3 +224,25 @@ def test_given_random_layers_when_found_then_the_owner_is_told_how_many(
     assert f"{random} of {trained + random} layers" in found[0].text
     assert ("untrained" in found[0].text) == (severity == "warning")
     assert not list(SPECTRUM.find(model([(TRAINED, 1e-9)] * 3), {}))
+
+
+def test_given_a_convolution_when_measured_then_its_singular_values_as_an_operator_stand_beside_the_matrix() -> None:
+    kernel = gaussian(3, 12, 8, 3, 3)
+    matrix = WeightMatrix(
+        "c", "conv", kernel.shape, "float32", 1, 12, 72, (3, 3), None, "c", None, lambda: kernel.reshape(1, 12, 72)
+    )
+    assert SPECTRUM.layer is not None
+    found = SPECTRUM.layer(LayerInput(matrix, kernel.reshape(1, 12, 72).copy(), True, None), Settings())
+    exact = np.linalg.svd(np.fft.fft2(kernel, (16, 16)).transpose(2, 3, 0, 1), compute_uv=False)
+    for share in (5, 25, 50, 75, 95):
+        assert number(found, f"operator_q{share:02}") == pytest.approx(np.quantile(exact, share / 100), rel=1e-3)
+    assert number(found, "operator_mean_log") == pytest.approx(np.log(exact).mean(), abs=1e-5)
+    assert number(found, "operator_condition") == pytest.approx(exact.max() / exact.min(), rel=1e-3)
+    assert "16×16" in found["spectrum.operator_q50"].method
+    assert found["spectrum.operator_q50"].n == 8 * 256
+
+
+def test_given_a_dense_matrix_when_measured_then_the_operator_is_the_matrix_and_says_so() -> None:
+    found = measure(gaussian(4, 20, 30))
+    for name in ("norm", "q05", "q50", "mean_log", "condition"):
+        assert found[f"spectrum.operator_{name}"].status == "not_applicable"

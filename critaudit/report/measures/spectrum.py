@@ -10,6 +10,19 @@ MEASURES = {
     "spectrum.operator_norm": Measure(
         "operator norm", None, "Norm of a convolution as a map of images; bounds where it is not exact."
     ),
+    "spectrum.operator_q05": Measure("operator, 5 % of singular values below"),
+    "spectrum.operator_q25": Measure("operator, a quarter of singular values below"),
+    "spectrum.operator_q50": Measure(
+        "operator, median singular value", None, "Of the convolution as a map of images, over all frequencies."
+    ),
+    "spectrum.operator_q75": Measure("operator, three quarters of singular values below"),
+    "spectrum.operator_q95": Measure("operator, 95 % of singular values below"),
+    "spectrum.operator_mean_log": Measure(
+        "operator, mean ln σ", None, "How the convolution stretches images on the average over its directions."
+    ),
+    "spectrum.operator_condition": Measure(
+        "operator, condition number", None, "Largest over smallest singular value of the map of images."
+    ),
     "spectrum.nuclear": Measure("nuclear norm", None, "Sum of the singular values."),
     "spectrum.stable_rank": Measure(
         "stable rank", None, "Squared Frobenius norm over squared spectral norm: how many directions carry weight."
