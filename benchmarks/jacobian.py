@@ -1,4 +1,4 @@
-"""What Jacobians cost, one thread, processor seconds: `python benchmarks/jacobian.py [dense]`, under a minute.
+"""What Jacobians cost, one thread, processor seconds: `python benchmarks/jacobian.py [dense] [blocks]`, two minutes.
 
 `dense`: eigenvalues with left and right eigenvectors of layers of Qu22's ensemble, width 784.
 
@@ -6,6 +6,10 @@
 - `eigenmodes`: critaudit's, with the residual of every vector (limit 1.5 geev)
 - `wrong`: vectors with |λ| > 0.01 whose relative residual is 1e-6 and more: what each of them returns without a word
 - and the measurements of a whole network, 784-784-784-10
+
+`blocks`: norms, growth and spectra of all blocks of untrained networks at their own image size, as the audit does it
+(limit 60 s for ResNet-50 and ViT-S/16), in units of a forward pass; and what a tangent through the network costs beside
+PyTorch's own ways, `torch.func.jvp` and the second derivative without critaudit's linear maps.
 """
 
 from __future__ import annotations
@@ -29,13 +33,13 @@ from critaudit.laws.nulls import stable_sample
 from critaudit.theory.activations import named_activation
 from critaudit.theory.levy import fixed_point
 
-WIDTH, RUNS, LIMIT = 784, 3, 1.5
+WIDTH, RUNS, LIMIT, BLOCK_LIMIT = 784, 3, 1.5, 60.0
 POINTS = ((2.0, 0.75), (2.0, 1.5), (1.8, 1.5), (1.5, 1.5), (1.2, 1.5), (1.2, 3.0))
 
 
 def main(parts: list[str]) -> None:
     """Run the parts asked for, all without arguments."""
-    known = {"dense": dense}
+    known = {"dense": dense, "blocks": blocks}
     for name in parts or list(known):
         known[name]()
 
@@ -57,6 +61,60 @@ def dense() -> None:
     print(f"largest ratio {max(ratios):.2f} (limit {LIMIT}): {'within' if max(ratios) <= LIMIT else 'BEYOND'}")
     seconds = network_seconds()
     print(f"784-784-784-10, tanh: dense jacobian.* {seconds[0]:.2f} s, then multifractal.* {seconds[1]:.2f} s more")
+
+
+def blocks() -> None:
+    """Print what the block Jacobians of common networks cost."""
+    import timm
+    import torch
+
+    from critaudit.contents import Preprocessing, Runnable
+    from critaudit.dynamics.jacobian import block_jacobians
+    from critaudit.dynamics.running import running
+
+    torch.set_num_threads(1)
+    print(f"{'block Jacobians':26}{'seconds':>9}{'forward':>9}{'of limit':>10}{'tangent':>9}{'jvp':>7}{'plain':>7}")
+    for name in ("resnet18", "resnet50", "vit_small_patch16_224", "tf_efficientnet_lite0"):
+        module = timm.create_model(name).eval()
+        _untidy(module)
+        source = Runnable(lambda module=module: module, Preprocessing(module.default_cfg["input_size"]), {})
+        with running(source) as network:
+            sample = next(iter(network.samples()))
+            forward = _shortest(lambda module=module, sample=sample: module(sample))
+            tangents = _tangent_seconds(module, sample)
+            seconds = _seconds(lambda network=network: block_jacobians(network))
+        shares = "".join(f"{value / forward:{width}.1f}" for value, width in zip(tangents, (9, 7, 7), strict=True))
+        print(f"{name:26}{seconds:9.1f}{forward:9.3f}{seconds / BLOCK_LIMIT:10.2f}{shares}", flush=True)
+
+
+def _untidy(module: Any) -> None:
+    """Weights as after training: timm starts the last normalisation of each branch at zero, which spares work."""
+    import torch
+
+    torch.manual_seed(0)
+    for name, parameter in module.named_parameters():
+        if name.endswith("weight") and parameter.ndim == 1:
+            torch.nn.init.uniform_(parameter, 0.5, 1.0)
+
+
+def _tangent_seconds(module: Any, x: Any) -> tuple[float, float, float]:
+    """One Jv through the whole network: critaudit's operator, torch.func.jvp, PyTorch's own second derivative."""
+    import torch
+
+    from critaudit.dynamics.jacobian import differentiable, frozen, operator
+    from critaudit.dynamics.jacobian.operators import JacobianOperator
+
+    v = np.random.default_rng(0).standard_normal(x.numel())
+    with differentiable(module), frozen(module):
+        ours = operator(module, x)
+        first = _shortest(lambda: ours.matvec(v))
+    tangent = torch.from_numpy(v.astype(np.float32)).reshape(x.shape)
+    second = _shortest(lambda: torch.func.jvp(module, (x,), (tangent,)))
+    with torch.enable_grad(), frozen(module), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        start = x.clone().requires_grad_(True)
+        plain = JacobianOperator(start, module(start))
+        third = _shortest(lambda: plain.matvec(v))
+    return first, second, third
 
 
 def random_layer(alpha: float, g: float, seed: int = 2) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -107,7 +107,24 @@ def _spectra(found: NetworkJacobians) -> Measurements:
         n=samples,
         method=f"largest singular value of any block, by ARPACK (relative residual {top.top_residual:.1g}); {method}",
     )
-    return measurements
+    return measurements | {"jacobian.block_radius_max": _radius(found, held)}
+
+
+def _radius(found: NetworkJacobians, held: Sequence[BlockSpectrum]) -> Measurement:
+    """The largest spectral radius of any block, or why there is none."""
+    radii = [spectrum.radius for spectrum in held if spectrum.radius is not None]
+    method = (
+        "largest |λ| of any block that keeps its shape, by Arnoldi iteration (small blocks by LAPACK); eigenvalues of "
+        "operators far from normal move under tiny changes, and growth over a few blocks is ruled by singular values"
+    )
+    if radii:
+        top = max(radii, key=lambda radius: radius.value)
+        return measured(top.value, interval=top.interval, n=top.n, method=method)
+    if not any(block.keeps_shape for block in found.blocks):
+        return not_applicable("no block keeps its shape: a Jacobian that is not square has no eigenvalues")
+    if not found.plan.effort.radius_restarts:
+        return undetermined("the network is large: Arnoldi iteration would take longer than an audit should")
+    return undetermined("Arnoldi iteration did not converge in any block", method=method)
 
 
 def _spectral_method(found: NetworkJacobians, held: list[BlockSpectrum]) -> str:

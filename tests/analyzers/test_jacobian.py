@@ -50,6 +50,7 @@ def test_given_rotations_then_every_series_says_that_nothing_grows() -> None:
     assert _series(report, "block_mean_log") == pytest.approx([0.0] * 4, abs=1e-5)
     assert _series(report, "block_expanding") == (0.0,) * 4
     assert report.model["jacobian.lyapunov"].number == pytest.approx(0.0, abs=1e-5)
+    assert report.model["jacobian.block_radius_max"].number == pytest.approx(1.0, abs=1e-5)
     assert report.model["jacobian.blocks"].value == ("0", "1", "2", "3")
     assert _rules(report) == []
 
@@ -156,3 +157,11 @@ def test_given_user_inputs_then_the_network_is_measured_at_them() -> None:
     small, large = (_audit(network, inputs=np.full((3, 6), value, np.float32)) for value in (0.0, 50.0))
     assert _series(small, "block_norm")[0] > 3 * _series(large, "block_norm")[0]
     assert "3 given inputs" in (small.model["jacobian.lyapunov"].method or "")
+
+
+def test_given_no_square_block_then_the_spectral_radius_says_why_it_is_missing() -> None:
+    report = _audit(nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4)))
+    radius = report.model["jacobian.block_radius_max"]
+    assert radius.status == "not_applicable"
+    assert radius.reason == "no block keeps its shape: a Jacobian that is not square has no eigenvalues"
+    assert report.model["jacobian.block_mean_log_mean"].status == "measured"

@@ -92,6 +92,9 @@ _NETWORK = {
     "jacobian.block_top_max": Measure(
         "strongest amplification of a block", "σ₁", "The most that any block can amplify a small change."
     ),
+    "jacobian.block_radius_max": Measure(
+        "largest spectral radius of a block", "ρ", "The largest |λ| of any block that keeps its shape."
+    ),
 }
 _SERIES = {
     "block_norm": "partial-Jacobian norm of each block",
