@@ -134,7 +134,7 @@ def _scatter(axes: Axes, trace: dict[str, Any]) -> None:
 
 
 def _map(canvas: Figure, axes: Axes, bar: Axes, trace: dict[str, Any]) -> None:
-    """A map of logarithms with its scale in plain numbers; cells without a number stay white."""
+    """A map with its scale in plain numbers; cells without a number stay white."""
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -152,7 +152,7 @@ def _map(canvas: Figure, axes: Axes, bar: Axes, trace: dict[str, Any]) -> None:
         rasterized=True,
     )
     scale = canvas.colorbar(mesh, cax=bar)
-    seen = ticks(low, high)
+    seen = ticks(trace)
     scale.set_ticks([tick for tick, _ in seen], labels=[text for _, text in seen])
     scale.outline.set_visible(False)
 

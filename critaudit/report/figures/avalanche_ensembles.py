@@ -8,7 +8,7 @@ from typing import Any
 
 from critaudit.report import wording
 from critaudit.report.figures import axes
-from critaudit.report.figures.points import rounded
+from critaudit.report.figures.maps import EDGE, WIDOM, colour_bar, colour_map
 from critaudit.report.figures.regions import border
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
@@ -19,10 +19,7 @@ _EXPONENTS = (
     ("alpha", "durations, α", "#d55e00", "square"),
     ("slope", "size against duration, 1/σνz", "#009e73", "diamond"),
 )
-# On maps, whose colours are the same in both themes; the lines' names stand on the page.
-_EDGE, _WIDOM, _HERE = "#e8483f", "#c77dff", "#ffffff"
-# Dark to light for all kinds of sight (cividis).
-_SCALE = [[0.0, "#00224e"], [0.2, "#2a3f6d"], [0.4, "#575d6d"], [0.6, "#7f7c75"], [0.8, "#b4a76a"], [1.0, "#fee838"]]
+_HERE = "#ffffff"
 
 
 def avalanche_widths(report: Report) -> Spec:
@@ -115,13 +112,14 @@ def _map_figure(report: Report, cells: dict[str, Any], title: str, caption: str)
     weights, biases = _series(report, "map_sigma_w"), _series(report, "map_sigma_b")
     traces = [cells]
     for name, words, colour, dash in (
-        ("edge", "edge of chaos, χ₁ = 1", _EDGE, "solid"),
-        ("widom", "Widom line, χ_s largest", _WIDOM, "dash"),
+        ("edge", "edge of chaos, χ₁ = 1", EDGE, "solid"),
+        ("widom", "Widom line, χ_s largest", WIDOM, "dash"),
     ):
         line = list(zip(_series(report, f"map_{name}_sigma_w"), _series(report, f"map_{name}_sigma_b"), strict=False))
         if line:
             traces.append(border(line, words, dash=dash, width=2.5, colour=colour))
-    here = [float(str(report.provenance.settings.get(name, "nan"))) for name in ("sigma_w", "sigma_b")]
+    settings = [report.provenance.settings.get(name) for name in ("sigma_w", "sigma_b")]
+    here = [float(value) if isinstance(value, (int, float)) else math.nan for value in settings]
     if weights[0] <= here[0] <= weights[-1] and biases[0] <= here[1] <= biases[-1]:
         traces.append(_here(here))
     return figure(
@@ -132,7 +130,7 @@ def _map_figure(report: Report, cells: dict[str, Any], title: str, caption: str)
         height=440,
         xaxis=axes.axis("weight scale σ_w (no unit)", range=[weights[0], weights[-1]]),
         yaxis=axes.axis("bias scale σ_b (no unit)", range=_padded(biases)),
-        plot_bgcolor="#3a3f47",
+        **colour_bar(cells, cells["name"]),
     )
 
 
@@ -144,37 +142,11 @@ def _cells(
     name: str,
     hover: list[str],
 ) -> dict[str, Any]:
-    """A heatmap, values row by row; NaN has no colour. Of logarithms, cut at `floor`, unless that is None."""
-    columns, rows = len(weights), range(len(biases))
-    bar: dict[str, Any] = {}
-    if floor is None:
-        shown = [None if math.isnan(value) else rounded(value) for value in values]
-    else:
-        shown = [None if math.isnan(value) else round(math.log10(max(value, floor)), 4) for value in values]
-        there = [log for log in shown if log is not None]
-        low, high = math.floor(min(there, default=0.0)), math.ceil(max(there, default=1.0))
-        digits = (1, 3) if high - low < 4 else (1,)
-        ticks = [power + math.log10(digit) for power in range(low, high + 1) for digit in digits]
-        bar = {"tickvals": ticks, "ticktext": [wording.number(10.0**tick, 1) for tick in ticks]}
-    return {
-        "type": "heatmap",
-        "name": name,
-        "x": list(weights),
-        "y": list(biases),
-        "z": [shown[columns * row : columns * (row + 1)] for row in rows],
-        "text": [hover[columns * row : columns * (row + 1)] for row in rows],
-        "hovertemplate": "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>%{text}<extra></extra>",
-        "hoverongaps": False,
-        "colorscale": _SCALE,
-        "colorbar": {
-            "title": {"text": name, "side": "top"},
-            **bar,
-            "thickness": 12,
-            "len": 0.9,
-            "outlinewidth": 0,
-        },
-        "showlegend": False,
-    }
+    """A map, values row by row; NaN has no colour. Of logarithms, cut at `floor`, unless that is None."""
+    plane = [(bias, weight) for bias in biases for weight in weights]
+    template = "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>%{text}"
+    across, up = [weight for _, weight in plane], [bias for bias, _ in plane]
+    return colour_map(across, up, values, floor=floor, name=name, hover=template, texts=hover)
 
 
 def _here(place: Sequence[float]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from critaudit.report import wording
 from critaudit.report.figures import axes
-from critaudit.report.figures.maps import EDGE, WIDOM, WIDOM_BY_SQUARE, colour_bar, logarithmic_map
+from critaudit.report.figures.maps import EDGE, WIDOM, WIDOM_BY_SQUARE, colour_bar, colour_map
 from critaudit.report.figures.model_series import number, numbers
 from critaudit.report.figures.regions import CHAOTIC, CRITICAL, ORDERED, Window, border, labels, regions
 from critaudit.report.figures.style import Spec, figure
@@ -74,7 +74,7 @@ def phase_sigma(report: Report) -> Spec:
     if floor > 0.0:
         hover = "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>χ_s = %{text}"
         texts = [wording.number(value) for value in values]
-        traces = [logarithmic_map(weights, biases, values, floor, name="susceptibility χ_s", hover=hover, texts=texts)]
+        traces = [colour_map(weights, biases, values, floor=floor, name="susceptibility χ_s", hover=hover, texts=texts)]
     for name, words, colour, dash, width in (
         ("edge_stable", "edge of chaos, χ₁ = 1", EDGE, "solid", 2.5),
         ("edge_unstable", "χ₁ = 1, length unstable", EDGE, "dot", 1.5),
