@@ -97,7 +97,9 @@ def _dimensions(layer: DenseLayer, seed: int) -> LayerDimensions:
     used = [one for one in modes if one.used.any()]
     n = sum(int(one.weights.sum()) for one in used)
     if not used:
-        return LayerDimensions(layer.tensor, kind, reason="every neuron is off, or no vector solves its equation")
+        return LayerDimensions(
+            layer.tensor, kind, reason="all weights or all slopes are zero, or no vector solves its equation"
+        )
     copy = shuffled(W, np.random.default_rng([seed, *W.shape])).astype(np.float64, copy=False)
     try:
         other: DenseModes | None = dense_modes(copy, layer.slopes[0])

@@ -123,13 +123,19 @@ def log_determinant(weight: ArrayLike, slopes: ArrayLike) -> float:
     """mean ln|λ| over the eigenvalues of W·diag(slopes) whose slope is not exactly zero, by an LU factorisation.
 
     Exact for slopes of any size, where eigenvalues below rounding are lost. With all slopes non-zero it is
-    (1/N)·ln|det J|. NaN where every slope is zero; −inf for a singular matrix. Raises CritauditError as `eigenmodes`.
+    (1/N)·ln|det J|. NaN where every slope is zero; −inf where W, or its part that is on, is singular to rounding.
+    Raises CritauditError as `eigenmodes`.
     """
     W, D = _checked(weight, slopes)
     on = D != 0.0
     if not on.any():
         return float("nan")
-    logarithm = float(np.linalg.slogdet(W[np.ix_(on, on)]).logabsdet)
+    active = W if on.all() else W[np.ix_(on, on)]
+    factors, _, info = lapack.dgetrf(active)
+    inverse_condition = 0.0 if info > 0 else lapack.dgecon(factors, np.linalg.norm(active, 1))[0]
+    if inverse_condition < np.finfo(np.float64).eps:
+        return -np.inf
+    logarithm = float(np.log(np.abs(np.diagonal(factors))).sum())
     return (logarithm + float(np.log(np.abs(D[on])).sum())) / int(on.sum())
 
 

@@ -104,9 +104,21 @@ def test_given_layers_without_vectors_then_each_has_its_reason() -> None:
         dead[0].bias.fill_(-1e3)
     found = _found(dead)
 
-    assert "every neuron is off" in found["2.weight"].reason
+    assert "slopes are zero" in found["2.weight"].reason
     assert "single entry" in found["4.weight"].reason
     assert found["0.weight"].reason is None
+
+
+def test_given_degenerate_weights_then_nothing_breaks() -> None:
+    network = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6))
+    with torch.no_grad():
+        network[0].weight.fill_(0.1)  # rank one: one mode, spread evenly
+        network[2].weight.zero_()
+    found = _found(network)
+
+    assert found["0.weight"].n == 1
+    np.testing.assert_allclose(found["0.weight"].left.dimensions, 1.0, atol=1e-6)
+    assert "zero" in found["2.weight"].reason
 
 
 def test_given_a_layer_too_large_then_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

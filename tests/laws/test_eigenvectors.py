@@ -160,6 +160,15 @@ def test_given_slopes_far_below_rounding_then_the_log_determinant_is_exact() -> 
     assert log_determinant(W, D) == pytest.approx(expected, rel=1e-12)
 
 
+def test_given_a_weight_that_is_singular_to_rounding_then_its_log_determinant_is_minus_infinity() -> None:
+    rng = np.random.default_rng(7)
+    low_rank = rng.standard_normal((30, 4)) @ rng.standard_normal((4, 30))
+
+    assert log_determinant(low_rank, np.ones(30)) == -np.inf
+    assert log_determinant(np.zeros((3, 3)), np.ones(3)) == -np.inf
+    assert np.isfinite(log_determinant(low_rank + 1e-6 * rng.standard_normal((30, 30)), np.ones(30)))
+
+
 @pytest.mark.parametrize(
     ("weight", "slopes", "message"),
     [

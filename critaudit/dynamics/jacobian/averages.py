@@ -22,7 +22,7 @@ def over_points(
         return undetermined("every neuron is off at every input", n=0, method=method)
     mean = float(numbers.mean())
     interval = None
-    if n > 1 and math.isfinite(mean):
+    if n > 1 and np.isfinite(numbers).all():
         half = float(stdtrit(n - 1, 0.975)) * float(numbers.std(ddof=1)) / math.sqrt(n)
         interval = (mean - half, mean + half)
     return measured(mean, interval=interval, n=n, method=method, reason=reason)

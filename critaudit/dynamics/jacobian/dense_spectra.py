@@ -13,7 +13,7 @@ from critaudit.dynamics.jacobian.averages import over_points
 from critaudit.dynamics.jacobian.dense_modes import DenseModes, dense_modes, singular_values
 from critaudit.dynamics.jacobian.dense_theory import R0, mean_log_iid
 from critaudit.laws.eigenvectors import jacobian_eigenvalues, log_determinant
-from critaudit.measurement import Measurement, measured, not_applicable
+from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report.record import Layer
 
 Array: TypeAlias = NDArray[np.float64]
@@ -22,6 +22,7 @@ Measurements: TypeAlias = dict[str, Measurement]
 _PLOTTED = 400
 _AS_ABOVE = "J as for jacobian.mean_log"
 _AS_GAIN = "J as for jacobian.gain"
+_SINGULAR = "the weights are singular to rounding: some eigenvalues are zero, and the mean of their logarithms is −∞"
 
 
 def means(weight: Array, copy: Array, slopes: Array, held: Layer, method: str) -> Measurements:
@@ -96,9 +97,13 @@ def _mean_log(weight: Array, slopes: Array, method: str) -> Measurement:
     if (slopes != 0.0).all():
         base = log_determinant(weight, np.ones(len(weight)))
         values = base + np.log(np.abs(slopes)).mean(axis=1)
+        if np.isneginf(base):
+            return undetermined(_SINGULAR, method=method)
         return over_points(values, f"(1/N)·ln|det J|; {method}")
     on = (slopes != 0.0).mean(axis=1)
     values = np.array([log_determinant(weight, row) for row in slopes])
+    if np.isneginf(values).any():
+        return undetermined(_SINGULAR, method=method)
     share = f"over the {on.mean():.3g} of neurons that are on; the other eigenvalues are exactly zero"
     return over_points(values[on > 0.0], f"mean ln|λ| by determinants; {method}", reason=share)
 
@@ -106,14 +111,16 @@ def _mean_log(weight: Array, slopes: Array, method: str) -> Measurement:
 def _quality(modes: Sequence[DenseModes]) -> Measurements:
     count = sum(one.count - one.zeros for one in modes)
     discarded = sum(one.discarded for one in modes)
-    residual = max(one.residual for one in modes)
-    return {
-        "jacobian.residual": measured(
-            residual,
+    residual = undetermined("there is no eigenvector that solves its equation: all weights or all slopes are zero")
+    if count > discarded:
+        residual = measured(
+            max(one.residual for one in modes),
             n=count - discarded,
             method="largest ‖Jv − λv‖/(|λ|·‖v‖) of the eigenvectors that are used",
             reason=f"{discarded} of {count} vectors failed 1e-6 and are not used" if discarded else None,
-        ),
+        )
+    return {
+        "jacobian.residual": residual,
         "jacobian.zero_share": measured(
             sum(one.zeros for one in modes) / sum(one.count for one in modes),
             n=sum(one.count for one in modes),

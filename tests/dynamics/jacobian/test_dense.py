@@ -73,7 +73,8 @@ def _agrees(measurement: Measurement, values: list[float]) -> None:
 
 @pytest.mark.parametrize(("alpha", "g"), [(1.5, 0.75), (2.0, 1.5), (2.0, 3.0)])
 def test_given_layers_of_1000_at_the_fixed_point_then_their_spectra_are_qu22s(alpha: float, g: float) -> None:
-    # Draws scatter more than independent eigenvalues would (they share their slopes), or less (they repel).
+    # Draws scatter more than independent eigenvalues would (they share their slopes), or less (they repel). Three
+    # standard errors hold for these seeds; more draws are in reports/jacobian_law.md.
     law, radii, draws = JacobianLaw(alpha, g), np.array([0.25, 0.5, 0.75, 1.0]), 4
     expected = law.survival(radii)
     shares = np.array(
@@ -145,6 +146,22 @@ def test_given_a_relu_layer_that_is_dead_then_nothing_is_measured_as_a_number() 
     assert found["jacobian.mean_log"].status == "undetermined"
     assert found["jacobian.gain"].number == 0.0
     assert found["jacobian.zero_share"].number == 1.0
+
+
+def test_given_degenerate_weights_then_nothing_breaks_and_nothing_is_a_false_number() -> None:
+    network = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 1))
+    with torch.no_grad():
+        network[0].weight.fill_(0.1)  # rank one
+        network[2].weight.zero_()
+    found = _measured(network)
+
+    assert found["0.weight"]["jacobian.spectral_radius"].number == pytest.approx(0.6)
+    for tensor in ("0.weight", "2.weight"):
+        assert found[tensor]["jacobian.mean_log"].status == "undetermined"
+        assert "singular" in found[tensor]["jacobian.mean_log"].reason
+    assert found["2.weight"]["jacobian.residual"].status == "undetermined"
+    assert found["2.weight"]["jacobian.spectral_radius"].number == 0.0
+    assert found["4.weight"]["jacobian.norm"].status == "measured"
 
 
 def test_given_theory_that_diverges_then_the_cut_average_stands_beside_the_reason() -> None:
