@@ -13,7 +13,7 @@ import numpy as np
 
 from critaudit.analyzers.base import Analyzer, Measurements, NetworkMeasurements, Settings
 from critaudit.errors import CritauditError
-from critaudit.measurement import measured, undetermined
+from critaudit.measurement import measured, not_applicable, undetermined
 from critaudit.model import ModelView
 from critaudit.report.measures import describe
 from critaudit.report.record import Finding, Layer
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from critaudit.dynamics.operations import NetworkPaths
     from critaudit.laws.crackling.results import Crackling
 
-# Thresholds θ = μ + nσ, the headline first, and what their IDs start with.
+# Thresholds θ = μ + nσ, the headline first, and what their IDs start with; then the headline for weight layers only.
 THRESHOLDS = {0: "avalanche.", -1: "avalanche.n-1.", 1: "avalanche.n1."}
+WEIGHTS = "avalanche.weights."
 LINEAR = "the network without its nonlinearities"
 SURROGATES = {
     "phase": "phase-randomised strengths",
@@ -38,7 +39,7 @@ _CONDITIONAL = "intervals are over inputs of this one network and say nothing ab
 
 
 def _network(view: ModelView, settings: Settings, _: Sequence[Layer]) -> NetworkMeasurements:
-    from critaudit.dynamics.model_avalanches import gather
+    from critaudit.dynamics.model_avalanches import gather, weight_layers
     from critaudit.dynamics.model_paths import model_paths
 
     assert view.runnable is not None
@@ -50,11 +51,16 @@ def _network(view: ModelView, settings: Settings, _: Sequence[Layer]) -> Network
     except CritauditError as failure:
         return NetworkMeasurements(model={"avalanche.status": undetermined(str(failure))})
     model = _operations(followed, followed.network, paths)
-    nulls = {LINEAR: _gathered(followed.linear)} | surrogate_nulls(paths, seed=settings.seed)
+    twin = _gathered(followed.linear)
+    nulls = ({LINEAR: twin} if twin is not None else {}) | surrogate_nulls(paths, seed=settings.seed)
     for n, prefix in THRESHOLDS.items():
-        model |= at_threshold(
-            paths, {name: null for name, null in nulls.items() if null is not None}, n, prefix, seed=settings.seed
-        )
+        model |= at_threshold(paths, nulls, n, prefix, seed=settings.seed)
+    try:
+        coarse = weight_layers(paths)
+        nulls = {name: weight_layers(null) for name, null in nulls.items()}
+    except CritauditError as failure:
+        return NetworkMeasurements(model=model | {f"{WEIGHTS}verdict": not_applicable(str(failure))})
+    model |= at_threshold(coarse, nulls, 0, WEIGHTS, seed=settings.seed)
     return NetworkMeasurements(model=model)
 
 
@@ -131,9 +137,14 @@ def _find(_: Sequence[Layer], model: Measurements) -> Iterator[Finding]:
     if verdict is None or verdict.status != "measured":
         return
     number, paths = model["avalanche.number"].number or 0, model["avalanche.paths"].number or 0
+    coarse = model.get("avalanche.weights.verdict")
+    beside = ""
+    if coarse is not None and coarse.status == "measured":
+        same = " too" if coarse.value == verdict.value else ""
+        beside = f" Counted in weight layers only: {coarse.value}{same}."
     text = (
-        f"{verdict.reason} Seen in {plural(int(number), 'avalanche')} on {plural(int(paths), 'path')} at thresholds of "
-        f"mean strength; {_CONDITIONAL}."
+        f"{verdict.reason}{beside} Seen in {plural(int(number), 'avalanche')} on {plural(int(paths), 'path')} at "
+        f"thresholds of mean strength; {_CONDITIONAL}."
     )
     yield from crackling.findings(model, text)
 

@@ -37,7 +37,7 @@ class Paths:
 
     `scores` (paths, layers) are z = (s̃ − μ_l)/σ_l with `means` μ_l and `spreads` σ_l (networks, layers); `networks`
     (paths,) says which network a path belongs to. `operations` names the layers, `pinned` the operations that are none
-    because a normalisation holds their strength fixed.
+    because a normalisation holds their strength fixed, `weighted` the layers that multiply with a weight matrix.
     """
 
     operations: tuple[str, ...]
@@ -46,6 +46,7 @@ class Paths:
     spreads: Array
     networks: Integers
     pinned: tuple[str, ...] = ()
+    weighted: frozenset[str] = frozenset()
 
     @property
     def strengths(self) -> Array:
@@ -110,6 +111,28 @@ def gather(networks: Sequence[NetworkPaths]) -> Paths:
         spreads=spreads,
         networks=np.repeat(np.arange(len(networks)), [len(values) for values in scores]),
         pinned=tuple(name for name, kept in zip(names, moving, strict=True) if not kept),
+        weighted=networks[0].weighted,
+    )
+
+
+def weight_layers(paths: Paths) -> Paths:
+    """The same paths seen behind weight layers only: convolutions, linear layers, recurrent ones.
+
+    Behind an activation or a normalisation the strength is nearly what it was before, so an avalanche rarely ends
+    there and durations in operations come in steps; durations in weight layers do not. Raises CritauditError where
+    fewer than three layers are left.
+    """
+    kept = np.array([name in paths.weighted for name in paths.operations], dtype=np.bool_)
+    if kept.sum() < _FEWEST_LAYERS:
+        raise CritauditError(
+            f"{int(kept.sum())} layers have a weight matrix; avalanches need at least {_FEWEST_LAYERS}"
+        )
+    return replace(
+        paths,
+        operations=tuple(name for name in paths.operations if name in paths.weighted),
+        scores=paths.scores[:, kept],
+        means=paths.means[:, kept],
+        spreads=paths.spreads[:, kept],
     )
 
 

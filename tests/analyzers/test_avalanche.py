@@ -68,6 +68,9 @@ def test_given_a_network_then_everything_is_reported_at_three_thresholds(view: M
     assert shares == pytest.approx([0.159, 0.5, 0.841], abs=0.15)
     assert model["avalanche.duration_density"].status == "measured"
     assert not any(describe(name).plotted for name in model if name.startswith(("avalanche.n-1.", "avalanche.n1.")))
+    # AND the same for the linear layers alone
+    assert model["avalanche.weights.depth"].value == 30
+    assert model["avalanche.weights.verdict"].status == "measured"
     # AND one finding, which claims nothing that the verdict does not
     (finding,) = [one for one in report.findings if one.rule == "avalanche.verdict"]
     assert str(model["avalanche.verdict"].reason) in finding.text

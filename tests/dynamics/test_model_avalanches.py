@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from critaudit.dynamics.model_avalanches import Paths, avalanches, counts, gather, surrogates
+from critaudit.dynamics.model_avalanches import Paths, avalanches, counts, gather, surrogates, weight_layers
 from critaudit.dynamics.operations import NetworkPaths
 from critaudit.errors import CritauditError
 from critaudit.laws.crackling.tally import from_avalanches
@@ -144,6 +145,24 @@ def test_operations_held_fixed_or_missing_in_one_network_are_no_layers() -> None
     paths = gather([_network(first, second, "apbcd"), _network(first, second, "apbcx")])
     assert paths.operations == ("a", "b", "c")
     assert paths.pinned == ("p",)
+
+
+def test_weight_layers_are_the_columns_with_a_weight_matrix() -> None:
+    # GIVEN paths in which every second operation repeats the one before
+    rng = np.random.default_rng(6)
+    scores = rng.standard_normal((40, 5)).repeat(2, axis=1)
+    names = tuple("abcdefghij")
+    paths = Paths(
+        names, scores, np.full((1, 10), 9.0), np.ones((1, 10)), np.zeros(40, np.int64), weighted=frozenset("acegi")
+    )
+    # WHEN only those before are layers
+    coarse = weight_layers(paths)
+    # THEN durations are half of what they were, as no avalanche ended at a repetition
+    assert coarse.operations == ("a", "c", "e", "g", "i")
+    assert (2 * avalanches(coarse, 0.0).durations).tolist() == avalanches(paths, 0.0).durations.tolist()
+    np.testing.assert_array_equal(coarse.strengths, paths.strengths[:, ::2])
+    with pytest.raises(CritauditError, match="2 layers have a weight matrix"):
+        weight_layers(replace(paths, weighted=frozenset("ac")))
 
 
 def test_strengths_come_back_from_scores() -> None:

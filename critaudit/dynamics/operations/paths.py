@@ -33,8 +33,9 @@ _AFFINE = 1e-3
 class NetworkPaths:
     """Strengths of one network: `calibration` (inputs, operations) and `strengths` (other inputs, operations).
 
-    `operations` names the columns, `kinds` their classes or functions, `left_out` what is no layer, with the reason;
-    `method` says how strengths were taken. Inputs for which a strength was not finite are left out: `overflowed`.
+    `operations` names the columns, `kinds` their classes or functions, `weighted` those that multiply with a weight
+    matrix, `left_out` what is no layer, with the reason; `method` says how strengths were taken. Inputs for which a
+    strength was not finite are left out: `overflowed`.
     """
 
     operations: tuple[str, ...]
@@ -44,6 +45,7 @@ class NetworkPaths:
     left_out: tuple[tuple[str, str], ...]
     method: str
     overflowed: int = 0
+    weighted: frozenset[str] = frozenset()
 
 
 def network_paths(module: nn.Module, calibration: Samples, samples: Samples) -> NetworkPaths:
@@ -95,6 +97,7 @@ def _followed(watched: Watched, calibration: Samples, samples: Samples, note: st
         left_out=watched.left_out,
         method=f"{watched.how}{note}",
         overflowed=overflowed,
+        weighted=watched.weighted,
     )
 
 

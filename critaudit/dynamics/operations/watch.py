@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,14 +32,15 @@ _VALUE_COST = 40
 class Watched:
     """A network whose operations are watched.
 
-    `names` are the operations that count as layers, in the order in which they run, `kinds` their classes or functions.
-    `left_out` maps others to the reason. `how` says in words how they are seen. `flops` is what one sample costs:
-    floating-point operations, with `_VALUE_COST` for each value written. Samples pass `batch` at a time; where outputs
-    are not batch first that is 1.
+    `names` are the operations that count as layers, in the order in which they run, `kinds` their classes or
+    functions. `weighted` are those that multiply with a weight matrix. `left_out` maps others to the reason. `how`
+    says in words how they are seen. `flops` is what one sample costs: floating-point operations, with `_VALUE_COST`
+    for each value written. Samples pass `batch` at a time; where outputs are not batch first that is 1.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
+    weighted: frozenset[str]
     left_out: tuple[tuple[str, str], ...]
     how: str
     batch: int
@@ -96,13 +97,15 @@ def watch(module: nn.Module, probe: Sequence[torch.Tensor], *, graph: bool | Non
     if not kept:
         raise CannotRunError("no operation's strength depends on the input; there is nothing to follow")
     batch = _batch(run, probe, alone, kept)
+    parts = dict(module.named_modules())
     return Watched(
         names=kept,
         kinds=tuple(alone[0].kinds[name] for name in kept),
+        weighted=frozenset(name for name in kept if any(True for _ in _matrices(parts, name))),
         left_out=tuple(left_out),
         how=how if batch > 1 else f"{how}; one sample at a time",
         batch=batch,
-        flops=_flops(module, alone[0]),
+        flops=_flops(parts, alone[0]),
         _run=run,
     )
 
@@ -154,20 +157,24 @@ def _batch(run: Run, probe: Sequence[torch.Tensor], alone: list[Pass], names: tu
     return max(1, min(_MOST, _LARGEST // max(alone[0].sizes.values())))
 
 
-def _flops(module: nn.Module, found: Pass) -> float:
+def _flops(parts: Mapping[str, nn.Module], found: Pass) -> float:
     """What one sample costs. Deterministic, so that the number of inputs chosen by it is the same everywhere.
 
     A layer multiplies each of its weights once for every place of its output; recurrent layers come out too cheap.
     """
-    parts = dict(module.named_modules())
     total = 0.0
     for name, size in found.sizes.items():
         total += _VALUE_COST * size
-        part = parts.get(name.partition("#")[0])
-        for weight in part.parameters() if part is not None else ():
-            if weight.ndim > 1:
-                total += 2.0 * weight.numel() * size / weight.shape[0]
+        total += sum(2.0 * weight.numel() * size / weight.shape[0] for weight in _matrices(parts, name))
     return total
+
+
+def _matrices(parts: Mapping[str, nn.Module], name: str) -> Iterator[torch.Tensor]:
+    """The weights that an operation multiplies with, where it is a module."""
+    part = parts.get(name.partition("#")[0])
+    for weight in part.parameters() if part is not None else ():
+        if sum(side > 1 for side in weight.shape) > 1:
+            yield weight
 
 
 def _batches(samples: Iterable[torch.Tensor], size: int) -> Iterable[list[torch.Tensor]]:

@@ -1,7 +1,8 @@
 """Names of the measurements on avalanches.
 
 Those of a model are taken at several thresholds θ = μ + nσ: `avalanche.tau` is at n = 0, `avalanche.n-1.tau` and
-`avalanche.n1.tau` at the others. Series for figures come in pairs of equal length, or as rows of `collapse_places`.
+`avalanche.n1.tau` at the others; `avalanche.weights.tau` counts only weight layers, at n = 0. Series for figures come
+in pairs of equal length, or as rows of `collapse_places`.
 """
 
 from __future__ import annotations
@@ -89,11 +90,11 @@ _SERIES = {
     "class_distances": Measure("distances of the classes", plotted=True),
 }
 
-THRESHOLDS = {"": "", "n-1.": ", θ = μ − σ", "n1.": ", θ = μ + σ"}
+VARIANTS = {"": "", "n-1.": ", θ = μ − σ", "n1.": ", θ = μ + σ", "weights.": ", weight layers only"}
 
 MEASURES = {
     f"avalanche.{prefix}{name}": replace(measure, label=f"{measure.label}{suffix}")
-    for prefix, suffix in THRESHOLDS.items()
+    for prefix, suffix in VARIANTS.items()
     for name, measure in (_NUMBERS | _SERIES).items()
 } | {
     "avalanche.operations": Measure("operations that are layers", None, "By kind."),

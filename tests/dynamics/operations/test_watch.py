@@ -36,6 +36,7 @@ def test_strengths_of_a_residual_network_equal_arithmetic_by_hand() -> None:
         "stem", "norm", "act", "body", "act#2", "add", "add#2", "relu", "max_pool2d", "head",
     )  # fmt: skip
     assert watched.kinds[:3] == ("Conv2d", "BatchNorm2d", "ReLU")
+    assert watched.weighted == {"stem", "body", "head"}
     assert watched.how == "operations of the graph traced by torch.fx"
     reasons = dict(watched.left_out)
     assert reasons["drop"] == reasons["transpose"] == reasons["contiguous"] == reasons["flatten"]
