@@ -77,7 +77,7 @@ def manifold_growth(report: Report) -> Spec:
         "network: above the edge of chaos without end, below it the circle shrinks. The second panel, where there is "
         "one, shows how often the curve turns in all (the sum of the angles between successive steps); a circle turns "
         "once, a crumpled one often. Kinks (ReLU) and folds finer than the points leave the turns undetermined. Bars "
-        "are 95 % intervals over circles.",
+        "are 95 % intervals over circles, and what finitely many points leave open.",
         n=len(drawn),
         left_out=" ".join(filter(None, (left_out(report, "manifold.stretch"), unresolved and f"Turns: {unresolved}"))),
         height=540 if turning else 380,
