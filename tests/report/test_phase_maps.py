@@ -114,10 +114,13 @@ def test_given_a_report_with_an_empty_series_when_read_then_its_figure_is_left_o
     assert html.render(broken)
 
 
-def test_given_jacobians_beside_their_shuffled_copies_when_drawn_then_rings_show_the_layers_as_they_are() -> None:
+@pytest.mark.parametrize("stem", ["jacobian.mean_log", "jacobian.mean_log_singular"])
+def test_given_jacobians_beside_their_shuffled_copies_when_drawn_then_rings_show_the_layers_as_they_are(
+    stem: str,
+) -> None:
     report = small_report(8)
     first = report.layer_records[0]
-    pair = {"jacobian.mean_log": measured(-1.5), "jacobian.mean_log_shuffled": measured(-1.0)}
+    pair = {stem: measured(-1.5), f"{stem}_shuffled": measured(-1.0)}
     both = replace(
         report, layer_records=(replace(first, measurements={**first.measurements, **pair}), *report.layer_records[1:])
     )

@@ -16,11 +16,14 @@ from critaudit.theory.phase_lines_table import CHAOTIC_LINE, FIXED_POINT_LINE, O
 from critaudit.theory.spin_glass_table import BOUNDARY
 
 _MOVED = (
-    " A ring joined to a mark is the layer as it is, where an i.i.d. layer would have the Jacobian’s mean ln|λ| that "
-    "was measured relative to the layer with its entries shuffled: their distance is what the arrangement of the "
-    "weights adds. It may mislead: it folds all structure into one number, at one operating point, and a mean of "
-    "logarithms says nothing of the strongest directions."
+    " A ring joined to a mark is the layer as it is, where an i.i.d. layer would have the Jacobian’s mean ln|λ| (of "
+    "singular values where it is not square) that was measured relative to the layer with its entries shuffled: their "
+    "distance is what the arrangement of the weights adds. It may mislead: it folds all structure into one number, at "
+    "one operating point, and a mean of logarithms says nothing of the strongest directions."
 )
+
+# Of eigenvalues where a layer has some, else of singular values: both move with ln g alike.
+_MEAN_LOGS = ("jacobian.mean_log", "jacobian.mean_log_singular")
 
 
 def alpha_g_plane(report: Report) -> Spec:
@@ -82,10 +85,12 @@ def _as_they_are(drawn: list[Point]) -> list[tuple[Point, float]]:
     """
     found = []
     for point in drawn:
-        held = [point.layer.measurements.get(name) for name in ("jacobian.mean_log", "jacobian.mean_log_shuffled")]
-        numbers = [item.number for item in held if item is not None and item.number is not None]
-        if len(numbers) == 2 and abs(numbers[0] - numbers[1]) < 50.0:
-            found.append((point, rounded(point.number(1) * math.exp(numbers[0] - numbers[1]))))
+        for name in _MEAN_LOGS:
+            held = [point.layer.measurements.get(f"{name}{end}") for end in ("", "_shuffled")]
+            numbers = [item.number for item in held if item is not None and item.number is not None]
+            if len(numbers) == 2 and abs(numbers[0] - numbers[1]) < 50.0:
+                found.append((point, rounded(point.number(1) * math.exp(numbers[0] - numbers[1]))))
+                break
     return found
 
 
