@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import digamma, gammaln
+from scipy.special import digamma, entr, gammaln
 
 from critaudit.errors import CritauditError
 
@@ -25,6 +25,8 @@ ORDERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.
 _LARGEST_ORDER = 20.0
 # e^{−e^u} summed in steps h of u is exact to |Γ(2πi/h)|, 1e-13 here.
 _STEP = 0.3
+# Weights that are raised to all orders together: 2 MB per order.
+_AT_ONCE = 2**18
 
 
 def dimensions(vectors: ArrayLike, orders: ArrayLike = ORDERS) -> Array:
@@ -50,22 +52,40 @@ def probability_dimensions(weights: ArrayLike, orders: ArrayLike = ORDERS) -> Ar
     p, q = np.asarray(weights, dtype=np.float64), np.atleast_1d(np.asarray(orders, dtype=np.float64))
     if not np.all((q >= 0.0) & (q <= _LARGEST_ORDER)):  # NaN fails as well
         raise CritauditError(f"an order q outside [0, {_LARGEST_ORDER:g}] was asked for; give q ≥ 0")
-    p = p / p.sum(axis=0)
+    if p.ndim != 2 or p.shape[0] < 2:
+        raise CritauditError(f"weights of shape {p.shape} have no dimensions; give (N, m) with at least two sites")
+    step = max(1, _AT_ONCE // p.shape[0])
+    parts = [_dimensions(p[:, start : start + step], q) for start in range(0, p.shape[1], step)]
+    return np.concatenate(parts, axis=1) if parts else np.empty((q.size, 0))
+
+
+def _dimensions(weights: Array, orders: Array) -> Array:
+    p = weights / weights.sum(axis=0)
     log_sites = math.log(p.shape[0])
-    with np.errstate(divide="ignore"):
-        logs = np.log(p)
-    top = logs.max(axis=0)
-    found = np.empty((q.size, p.shape[1]))
-    for row, order in enumerate(q):
-        if order == 0.0:
-            found[row] = np.log(np.count_nonzero(p, axis=0)) / log_sites
-        elif abs(order - 1.0) < 1e-9:
-            found[row] = -np.sum(p * np.where(p > 0.0, logs, 0.0), axis=0) / log_sites
-        else:
-            with np.errstate(under="ignore"):
-                total = np.exp(order * (logs - top)).sum(axis=0)
-            found[row] = (order * top + np.log(total)) / ((1.0 - order) * log_sites)
+    top = p.max(axis=0)
+    with np.errstate(under="ignore"):
+        powers = {1: np.sqrt(np.sqrt(p / top))}
+        found = np.empty((orders.size, p.shape[1]))
+        for row, order in enumerate(orders):
+            if order == 0.0:
+                found[row] = np.log(np.count_nonzero(p, axis=0)) / log_sites
+            elif abs(order - 1.0) < 1e-9:
+                found[row] = entr(p).sum(axis=0) / log_sites
+            else:
+                total = _power(powers, float(order)).sum(axis=0)
+                found[row] = (order * np.log(top) + np.log(total)) / ((1.0 - order) * log_sites)
     return found
+
+
+def _power(powers: dict[int, Array], order: float) -> Array:
+    """(p/max p)^order; for multiples of a quarter by products of `powers` of the fourth root, which are fast."""
+    quarters = round(4.0 * order)
+    if quarters != 4.0 * order:
+        return np.asarray(powers[1] ** (4.0 * order))
+    if quarters not in powers:
+        half = quarters // 2
+        powers[quarters] = _power(powers, half / 4.0) * _power(powers, (quarters - half) / 4.0)
+    return powers[quarters]
 
 
 def gaussian_dimensions(sites: int, orders: ArrayLike = ORDERS, *, is_complex: bool = True) -> Array:

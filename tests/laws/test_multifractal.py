@@ -27,6 +27,12 @@ def _vectors(sites: int, seed: int, is_complex: bool, count: int = 3) -> np.ndar
     return heavy * np.exp(1j * rng.uniform(0, 6, (sites, count))) if is_complex else heavy
 
 
+def test_given_more_vectors_than_are_done_at_once_then_each_has_its_own_dimensions() -> None:
+    vectors = np.random.default_rng(1).standard_normal((70_000, 9))
+
+    np.testing.assert_allclose(dimensions(vectors)[:, 7:8], dimensions(vectors[:, 7:8]), rtol=1e-10)
+
+
 def test_given_localised_and_spread_vectors_then_dimensions_are_zero_and_one() -> None:
     localised, spread, half = np.eye(64)[:, :1], np.ones((64, 1)), np.repeat([1.0, 0.0], 32)[:, None]
 
