@@ -109,11 +109,13 @@ def _tangent_seconds(module: Any, x: Any) -> tuple[float, float, float]:
         ours = operator(module, x)
         first = _shortest(lambda: ours.matvec(v))
     tangent = torch.from_numpy(v.astype(np.float32)).reshape(x.shape)
-    second = _shortest(lambda: torch.func.jvp(module, (x,), (tangent,)))
-    with torch.enable_grad(), frozen(module), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        start = x.clone().requires_grad_(True)
-        plain = JacobianOperator(start, module(start))
-        third = _shortest(lambda: plain.matvec(v))
+    with frozen(module), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        # Fused attention has neither forward mode nor a second derivative.
+        second = _shortest(lambda: torch.func.jvp(module, (x,), (tangent,)))
+        with torch.enable_grad():
+            start = x.clone().requires_grad_(True)
+            plain = JacobianOperator(start, module(start))
+            third = _shortest(lambda: plain.matvec(v))
     return first, second, third
 
 
