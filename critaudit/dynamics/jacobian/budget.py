@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 # Multiplications that the default spends: some 20 s on one core of a desktop; a graphics card does thirty times more.
 _ALLOWED, _ALLOWED_CUDA = 4e11, 1.2e13
 # What a layer's call and an element of its output cost besides, in multiplications.
-_PER_CALL, _PER_ELEMENT = 1e6, 30.0
+_PER_CALL, _PER_ELEMENT = 1e6, 100.0
 # In units of one forward pass: a sample's graph, with its second derivative; a probe of all norms; a pair of products.
-_GRAPH, _PROBE, _PAIR = 2.6, 3.4, 2.3
+_GRAPH, _PROBE, _PAIR = 2.6, 3.4, 2.7
 _LARGEST_EXACT = 256
 
 
