@@ -39,11 +39,11 @@ def cross_check(histogram: Histogram, least: float) -> CrossCheck | None:
     Values within a bin lie evenly in ln x (integers: on the bin's integers), so that the sample is reproducible.
     """
     values = _evenly_ranked(histogram, least)
-    if values.size < 50 or np.unique(values).size < 10:
+    if values.size < 50 or np.count_nonzero(histogram.pooled) < 10:
         return None
     import powerlaw
 
-    starts = np.unique(np.quantile(values, np.linspace(0.0, 0.8, 12), method="lower"))
+    starts = np.unique(np.quantile(values, np.linspace(0.0, 0.8, 8), method="lower"))
     best: tuple[float, object] | None = None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # The package warns of its own numerics; what it finds is compared, not trusted.

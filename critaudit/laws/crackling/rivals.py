@@ -105,7 +105,9 @@ def _inflation(counts: Array, law: Array, t: Array) -> float:
     centred = t - law @ t
     square = np.square(centred) - law @ np.square(centred)
     direction = square - (law @ (square * centred)) / (law @ np.square(centred)) * centred
-    scores = (counts - counts.sum(axis=1, keepdims=True) * law) @ direction
+    pooled = counts.sum(axis=0)
+    # Around the ensemble's own shape, so that a law that does not fit does not pass for scatter.
+    scores = (counts - counts.sum(axis=1, keepdims=True) * (pooled / pooled.sum())) @ direction
     model = float(counts.sum()) * float(law @ np.square(direction))
     robust = float(scores @ scores) * counts.shape[0] / (counts.shape[0] - 1)
     return max(robust / model, 1e-3) if model > 0.0 else 1.0

@@ -115,7 +115,9 @@ def fit_range(histogram: Histogram, first: int, stop: int, multipliers: Array | 
     scatter = math.sqrt(float(scores @ scores) * clusters / max(clusters - 1, 1))
     distance = float(np.abs(np.cumsum(pooled / n - law)[:-1]).max())
     low, high = histogram.bounds(first, stop)
-    curvature, per_log = _curvature(residuals, law, centred, variance, n)
+    # Around the ensemble's own shape: a law that does not fit must not pass for scatter between clusters.
+    scattered = residuals - np.multiply.outer(counts.sum(axis=1) / n, pooled - n * law)
+    curvature, per_log = _curvature(residuals, scattered, law, centred, variance, n)
     length = float(logs[-1] - logs[0])
     return RangeFit(
         exponent=float(found[0]),
@@ -127,7 +129,7 @@ def fit_range(histogram: Histogram, first: int, stop: int, multipliers: Array | 
         stop=stop,
         n=n,
         distance=distance,
-        p=math.nan if multipliers is None else _p_value(residuals, law, centred, variance, distance, n, multipliers),
+        p=math.nan if multipliers is None else _p_value(scattered, law, centred, variance, distance, n, multipliers),
         curvature=curvature,
         drift=2.0 * length * curvature * per_log,
         drift_error=2.0 * length * per_log,
@@ -135,11 +137,11 @@ def fit_range(histogram: Histogram, first: int, stop: int, multipliers: Array | 
 
 
 def _p_value(
-    residuals: Array, law: Array, centred: Array, variance: float, distance: float, n: float, multipliers: Array
+    scattered: Array, law: Array, centred: Array, variance: float, distance: float, n: float, multipliers: Array
 ) -> float:
     """Share of multiplier draws whose process departs as far; the estimated exponent is projected out."""
-    if residuals.shape[0] >= LEAST_CLUSTERS:
-        draws = multipliers @ residuals
+    if scattered.shape[0] >= LEAST_CLUSTERS:
+        draws = multipliers @ scattered
     else:
         # Too few clusters to know their scatter: that of independent values.
         noise = multipliers[:, : law.size] * np.sqrt(n * law)
@@ -150,7 +152,9 @@ def _p_value(
     return float((1 + np.count_nonzero(largest >= distance)) / (1 + largest.size))
 
 
-def _curvature(residuals: Array, law: Array, centred: Array, variance: float, n: float) -> tuple[float, float]:
+def _curvature(
+    residuals: Array, scattered: Array, law: Array, centred: Array, variance: float, n: float
+) -> tuple[float, float]:
     """z of a term −b·ln²x in ln p, free of ln x, and the error of b; over clusters where there are enough."""
     square = np.square(centred)
     square = square - law @ square
@@ -158,12 +162,12 @@ def _curvature(residuals: Array, law: Array, centred: Array, variance: float, n:
     information = n * float(law @ np.square(direction))
     if information <= 0.0:
         return 0.0, math.inf
-    scores = residuals @ direction
+    scores = scattered @ direction
     clusters = residuals.shape[0]
     spread = math.sqrt(information)
     if clusters >= LEAST_CLUSTERS:
         spread = max(math.sqrt(float(scores @ scores) * clusters / (clusters - 1)), 1e-12)
-    return -float(scores.sum()) / spread, spread / information
+    return -float((residuals @ direction).sum()) / spread, spread / information
 
 
 def candidate_edges(histogram: Histogram) -> NDArray[np.intp]:
@@ -265,14 +269,17 @@ def _may_fit(fit: RangeFit) -> bool:
 def corrected_exponents(histogram: Histogram, fit: RangeFit, samples: Array) -> Array:
     """Exponents of samples (samples, bins of the whole histogram) on the range of `fit` with corrections at both ends.
 
-    The law is p(x) ∝ x^−a·exp(−b·low/x − c·x/high): the leading correction to scaling and a cut-off, both of either
-    sign. What a pure power law on a range that passed its tests may still be biased by, this law takes up; its errors
-    are three to six times larger. NaN where a sample has fewer than five filled bins in the range.
+    The law is p(x) ∝ x^−a·exp(−b·(low/x)^ω − c·x/high): the leading correction to scaling and a cut-off, both of either
+    sign. Durations have ω = 1, as a walk's first return and, nearly, a branching process; sizes have ω = 1/3, as those
+    of a walk seen at integer times, whose correction is D^−1/2 and S ∝ D^3/2. What a pure power law on a range that
+    passed its tests may still be biased by, this law takes up; its errors are three to ten times larger. NaN where a
+    sample has fewer than five filled bins in the range.
     """
     counts = samples[:, fit.first : fit.stop]
     logs = histogram.log_points[fit.first : fit.stop]
     t = logs - logs[0]
-    terms = np.stack([t, np.exp(-t), np.exp(t - t[-1])])
+    omega = 1.0 if histogram.discrete else 1.0 / 3.0
+    terms = np.stack([t, np.exp(-omega * t), np.exp(t - t[-1])])
     scales = terms.std(axis=1)
     usable = np.count_nonzero(counts, axis=1) >= 5
     result = np.full(samples.shape[0], np.nan)
