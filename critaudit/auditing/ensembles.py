@@ -21,6 +21,7 @@ from critaudit.theory import gaussian, levy
 from critaudit.theory.activations import Activation, as_activation
 from critaudit.theory.quadrature import gaussian_rule
 
+_LEAST_DECADES = 1.0
 # The map around the edge of chaos at zero bias: shares of its σ_w, and σ_b in the same unit.
 _MAP_WEIGHTS, _MAP_BIASES, _MAP_PATHS, _MAP_DEPTH = (0.8, 1.5, 15), (0.0, 0.3, 9), 1000, 300
 
@@ -124,18 +125,22 @@ def over_widths(
             known = known | {width: estimate(simulation.counts, rng=rng, checked=False)}
         if progress is not None:
             progress("widths", place + 1, len(widths))
-    result = {"avalanche.width_values": series(widths)}
+    result: dict[str, Measurement] = {}
     for name in ("tau", "alpha", "slope"):
         result |= _one_exponent(name, {width: _estimate_of(known[width], name) for width in widths})
+    if any(held.status == "measured" for held in result.values()):
+        result["avalanche.width_values"] = series(widths)
     return result
 
 
 def _estimate_of(found: Crackling, name: str) -> Estimate | None:
-    if name == "tau":
-        return found.excess.size.exponent
-    if name == "alpha":
-        return found.duration.exponent
-    return None if found.excess.mean_size is None else found.excess.mean_size.slope
+    """The exponent, if the power law that it belongs to holds over a decade: pieces of bent curves have no limit."""
+    law = found.excess.size if name == "tau" else found.duration
+    if law.fit is None or law.fit.decades < _LEAST_DECADES:
+        return None
+    if name == "slope":
+        return None if found.excess.mean_size is None else found.excess.mean_size.slope
+    return law.exponent
 
 
 def _one_exponent(name: str, by_width: dict[int, Estimate | None]) -> dict[str, Measurement]:
@@ -145,7 +150,9 @@ def _one_exponent(name: str, by_width: dict[int, Estimate | None]) -> dict[str, 
         if one is not None and one.corrected is not None and one.error and one.interval is not None
     ]
     if not rows:
-        return {f"avalanche.limit_{name}": undetermined("no width gives this exponent with an error")}
+        return {
+            f"avalanche.limit_{name}": undetermined("at no width there is a power law over a decade, with an error")
+        }
     result = {
         f"avalanche.width_{name}_at": series([row[0] for row in rows]),
         f"avalanche.width_{name}": series([row[1] for row in rows]),
@@ -153,7 +160,7 @@ def _one_exponent(name: str, by_width: dict[int, Estimate | None]) -> dict[str, 
         f"avalanche.width_{name}_high": series([row[3][1] for row in rows]),
     }
     if len(rows) < 2:
-        reason = "only one width gives this exponent with an error"
+        reason = "at only one width there is a power law over a decade, with an error"
         return result | {f"avalanche.limit_{name}": undetermined(reason)}
     limit = extrapolate([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
     said = "errors stretched: the widths do not lie on a line" if limit.stretched else None

@@ -24,6 +24,7 @@ def report() -> Report:
         patch.setattr(ensembles, "_MAP_WEIGHTS", (0.9, 1.2, 4))
         patch.setattr(ensembles, "_MAP_BIASES", (0.0, 0.1, 3))
         patch.setattr(ensembles, "_MAP_PATHS", 50)
+        patch.setattr(ensembles, "_LEAST_DECADES", 0.3)
         return avalanche_report(SMALL, widths=[40, 60], mapped=True)
 
 
@@ -59,6 +60,14 @@ def test_given_several_widths_when_extrapolated_then_series_and_limits_are_there
             assert len(report.model[f"avalanche.width_{name}"].value) == limit.n
         else:
             assert limit.reason
+
+
+def test_given_bent_curves_when_extrapolated_then_there_is_no_limit_and_no_figure() -> None:
+    report = avalanche_report(replace(SMALL, inputs=100, sigma_w=0.8), widths=[40, 50])
+    for name in ("tau", "alpha", "slope"):
+        assert report.model[f"avalanche.limit_{name}"].status == "undetermined"
+        assert "decade" in str(report.model[f"avalanche.limit_{name}"].reason)
+    assert "avalanche_widths" not in report.figures
 
 
 def test_given_a_map_when_reported_then_rows_are_biases_and_lines_are_those_of_theory(report: Report) -> None:

@@ -42,9 +42,9 @@ def avalanche_widths(report: Report) -> Spec:
         traces,
         title=f"Exponents at {wording.plural(count, 'width')}{told}",
         caption="Each exponent with corrections to scaling, and its 95 % interval over clusters. Open marks at the "
-        "left are limits for infinite width, from a weighted straight line in 1/N. A width whose exponent has no error "
-        "is left out. All widths have the same depth and inputs of the same strength; where no weight scale was given, "
-        "each has that of its own edge of chaos.",
+        "left are limits for infinite width, from a weighted straight line in 1/N. A width without a power law over "
+        "a decade is left out. All widths have the same depth and inputs of the same strength; where no weight scale "
+        "was given, each has that of its own edge of chaos.",
         n=count,
         height=420,
         xaxis=axes.axis("1/N (N: width)", range=[-0.08 * reach, 1.1 * reach]),
