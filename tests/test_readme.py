@@ -2,20 +2,34 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import critaudit
+from critaudit.gates import read_configuration
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_python_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"fc.weight": torch.randn(60, 60)}, "model.pt")
-    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(snippets) == 1
-    exec(compile(snippets[0], "README.md", "exec"), {})
+    audit, query = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(audit, "README.md", "exec"), {})
     assert (tmp_path / "report.html").stat().st_size > 100_000
+    critaudit.survey("model.pt", output="out", only=["entries"])
+    question = query.replace("duckdb.sql(", "found = duckdb.sql(")
+    space: dict[str, Any] = {}
+    exec(compile(question, "README.md", "exec"), space)
+    assert space["found"]["layers"].sum() == 1
+
+
+def test_the_configuration_in_the_readme_is_understood(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "critaudit.toml").write_text(example)
+    assert read_configuration(tmp_path / "critaudit.toml").thresholds[0].high == 1.5
 
 
 def test_the_first_screen_has_two_commands() -> None:

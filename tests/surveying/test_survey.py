@@ -195,16 +195,3 @@ def test_families_are_the_first_words_of_names(name: str | None, expected: str |
     from critaudit.surveying.tables import family
 
     assert family(name) == expected
-
-
-def test_the_readmes_question_is_answered_by_the_tables(done: Path, monkeypatch: pytest.MonkeyPatch):
-    import re
-
-    import duckdb
-
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    question = re.search(r'duckdb\.sql\("""(.*?)"""\)', readme, re.DOTALL)
-    assert question is not None
-    text = question[1].replace("out/layers.parquet", str(done / "layers.parquet")).replace("entries.alpha", "edge.j")
-    found = duckdb.sql(text).df()
-    assert found["layers"].sum() == 10
