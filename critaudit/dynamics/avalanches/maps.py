@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from critaudit.dynamics.avalanches import conveyor
 from critaudit.dynamics.avalanches.ensemble import Progress, cores, fresh_steps, recipe_of
@@ -88,23 +89,12 @@ def susceptibility_map(
     phi = as_activation(activation)
     points = [(float(w), float(b)) for b in rows for w in columns]
     recipes = [recipe_of(width, depth, w, b, phi, strength, 2.0, "fresh") for w, b in points]
-    measured = []
-    with ThreadPoolExecutor(max_workers=workers or cores()) as pool:
-        for values in pool.map(lambda recipe: _measure(recipe, paths, seed), recipes):
-            measured.append(values)
-            if progress is not None:
-                progress("susceptibility map", len(measured), len(points))
-    size, error, excess, censored, mean = np.array(measured).T.reshape(5, rows.size, columns.size)
+    size, error, excess, censored, mean = _measured(recipes, paths, seed, workers, progress).reshape(
+        5, rows.size, columns.size
+    )
     predicted = np.array([_predict(w, b, phi) for w, b in points]).T.reshape(2, rows.size, columns.size)
     return SusceptibilityMap(
-        sigma_w=columns,
-        sigma_b=rows,
-        width=recipes[0].width,
-        depth=recipes[0].depth,
-        activation=phi.name,
-        input_strength=recipes[0].strength,
-        paths=paths,
-        seed=seed,
+        columns, rows, recipes[0].width, recipes[0].depth, phi.name, recipes[0].strength, paths, seed,
         mean_size=size,
         size_error=error,
         mean_excess=excess,
@@ -114,7 +104,20 @@ def susceptibility_map(
         susceptibility=predicted[1],
         widom_line=np.array([_line(gaussian.widom_line, float(b), phi) for b in rows]),
         edge_of_chaos=np.array([_line(gaussian.edge_of_chaos, float(b), phi) for b in rows]),
-    )
+    )  # fmt: skip
+
+
+def _measured(
+    recipes: Sequence[Recipe], paths: int, seed: int, workers: int | None, progress: Progress | None
+) -> Array:
+    """What `_measure` says of each point, shape (5, points)."""
+    measured = []
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=workers or cores()) as pool:
+        for values in pool.map(lambda recipe: _measure(recipe, paths, seed), recipes):
+            measured.append(values)
+            if progress is not None:
+                progress("susceptibility map", len(measured), len(recipes))
+    return np.array(measured).T
 
 
 def _axis(values: Sequence[float] | NDArray[np.floating], name: str) -> Array:

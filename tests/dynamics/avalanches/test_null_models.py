@@ -72,7 +72,8 @@ def test_given_paths_below_threshold_when_free_then_they_go_on() -> None:
     assert counts.paths.sum() == 12 * 1000
 
 
-def test_given_a_function_when_simulated_then_surrogates_take_it_again() -> None:
+def test_given_a_function_when_simulated_then_surrogates_take_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(null_models, "_PATHS_PER_GROUP", 200)
     phi = lambda x: x / np.sqrt(1.0 + x * x)  # noqa: E731
     found = simulate(**SMALL, sigma_w=1.0, activation=phi)
     assert surrogate_avalanches(found, activation=phi).paths.sum() > 0

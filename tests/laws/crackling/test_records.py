@@ -11,10 +11,10 @@ from critaudit.errors import CritauditError
 from critaudit.laws.crackling.records import AvalancheCounts, duration_edges, merge
 from critaudit.laws.crackling.tally import from_avalanches
 
-PROPERTY = settings(deadline=None, max_examples=25, derandomize=True)
+PROPERTY = settings(deadline=None, max_examples=10, derandomize=True)
 
 
-def ensemble(seed: int, clusters: int = 3, depth: int = 30, paths: int = 200) -> AvalancheCounts:
+def ensemble(seed: int, clusters: int = 3, depth: int = 30, paths: int = 100) -> AvalancheCounts:
     rng = np.random.default_rng(seed)
     durations = rng.integers(0, depth, paths)
     censored = rng.random(paths) < 0.1
