@@ -9,7 +9,7 @@
 | float32, larger | eigenvalues of the float32 Gram matrix where even the smallest is clear of their error | δ/2σ |
 | … the smallest is not clear of it, square | the same, and the smallest σ from an LU factorisation | as a float32 SVD |
 | … the smallest is zero within rounding, or not square | eigenvalues of the float64 Gram matrix | as above |
-| … the same in float16, where that matrix would take too much memory | `gesdd` in float32 | 1e-7·√k·σ₁ |
+| … where that matrix would be larger than the matrix itself and 32 MB | `gesdd` in float32 | 1e-7·√k·σ₁ |
 | smaller side > `full_up_to` | block Lanczos iteration: the largest values only | its residual bound, ≤ 1e-3·σ |
 
 δ = 2·ε₃₂·√k·σ₁² for a Gram matrix of size k. Squaring float32 numbers in float64 is exact, so the float64 Gram matrix
@@ -42,6 +42,8 @@ _CLEAR = 100.0
 _LANCZOS_STEPS = 60
 _BLOCK_WIDTH, _BLOCK_STEPS = 16, 40
 _SAFE_NORMS = (2.0**-40, 2.0**50)
+# A float64 Gram matrix of up to this size is no matter: 32 MB.
+_ROOM = 2**25
 
 # From a piece of a block to float32 numbers of the same shape.
 Convert: TypeAlias = Callable[[NDArray[np.generic]], NDArray[np.float32]]
@@ -121,12 +123,14 @@ def _adaptive(block: NDArray[np.generic], scale: float, tolerance: float) -> Sin
         return quick
     if block.shape[0] == block.shape[1]:
         exact = _smallest_by_lu(block, scale)
-        # A few times the tolerance: an LU factorisation has rounding of its own.
-        if exact is not None and exact > 4.0 * tolerance * largest:
+        # Near the tolerance the bound may be a third above the value.
+        if exact is not None and exact > 1.5 * tolerance * largest:
             values = np.maximum(quick.values, exact)
             values[-1] = exact
             return SingularValues(values, True, "float32 Gram eigenvalues, smallest by LU", quick.resolution)
-    if 4 * min(block.shape) ** 2 <= block.nbytes or block.dtype.itemsize >= 4:
+    # A float64 Gram matrix is twice as large as a square float32 matrix itself.
+    entries = min(block.shape) ** 2
+    if 8 * entries <= max(block.nbytes, _ROOM) if block.dtype.itemsize >= 4 else 4 * entries <= block.nbytes:
         return _gram(block, scale, np.float64)
     return _direct(block, scale)
 
@@ -192,7 +196,8 @@ def _eigenvalues(gram: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.
 def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
     """The smallest singular value of a square matrix, as exact as a float32 SVD; None where a pivot is zero.
 
-    1/σ_min² is the largest eigenvalue of (WᵀW)⁻¹, found by Lanczos iteration on solves with W = P L U.
+    1/σ_min² is the largest eigenvalue of (WᵀW)⁻¹, found by Lanczos iteration on solves with W = P L U. Its vector v is
+    hardly touched by the rounding of that factorisation, and ‖W v‖, in float64, is the value: never below the true one.
     """
     size = block.shape[0]
     copy = np.array(block, dtype=np.float32, order="F")
@@ -225,7 +230,14 @@ def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
             break
         beside.append(norm)
         vector /= norm
-    return 1.0 / math.sqrt(largest) if largest > 0.0 else None
+    if largest <= 0.0:
+        return None
+    beside = beside[: len(diagonal) - 1]
+    direction = scipy.linalg.eigh_tridiagonal(diagonal, beside)[1][:, -1] @ basis[: len(diagonal)]
+    direction *= scale / float(np.linalg.norm(direction))
+    rows = max(1, _PIECE // size)
+    lengths = [block[start : start + rows].astype(np.float64) @ direction for start in range(0, size, rows)]
+    return float(np.linalg.norm(np.concatenate(lengths)))
 
 
 def _largest_ritz(diagonal: list[float], beside: list[float]) -> float:
