@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from critaudit.analyzers.base import Analyzer, Measurements, NetworkMeasurements, Settings, numbers
 from critaudit.dynamics.manifold import Geometry, LayerManifold, Propagation, propagate_circle
@@ -39,6 +40,7 @@ _NUMBERS: dict[str, tuple[_Value, _Value | None, str]] = {
     "correlation_width": (lambda g: g.correlation_width, None, "angle at which the autocorrelation is one half"),
     "neighbour_correlation": (lambda g: g.step_correlation, None, "autocorrelation of neighbouring points"),
 }
+_BLOCK_NUMBERS = ("cv", "participation", "spread", "stretch")
 _UNSEEN = "the running network does not call this layer as a module of its own, so that its output is not seen"
 _SERIES = ("variance_shares", "singular_shares")
 
@@ -54,6 +56,9 @@ def _network(view: ModelView, settings: Settings, _: Sequence[Layer]) -> Network
         for layer in found.layers
         for tensor in layer.tensors
     }
+    for block in found.blocks:
+        for tensor in block.tensors:
+            layers.setdefault(printable(tensor), {}).update(_block(block, found))
     for matrix in view.matrices:
         layers.setdefault(printable(matrix.tensor), _gaps(not_applicable(_UNSEEN)))
     model = {
@@ -79,15 +84,7 @@ def _layer(layer: LayerManifold, found: Propagation, pictured: bool) -> Measurem
         reason = layer.reason or "no circle could be measured"
         gap = not_applicable(reason) if "does not depend" in reason else undetermined(reason, n=0)
         return _gaps(gap)
-    note = f"; all {layer.calls} calls together" if layer.calls > 1 else ""
-    method = f"{found.points} points; {len(circles)} of {plural(found.circles, 'circle')}{note}"
-    measurements: dict[str, Measurement] = {}
-    for name, (value, error, what) in _NUMBERS.items():
-        scale = 1.0 / (2.0 * math.pi * found.radius) if name == "stretch" and found.radius else 1.0
-        values = [scale * value(circle) for circle in circles]
-        errors = [scale * error(circle) for circle in circles] if error is not None else []
-        limit = _UNRESOLVED_LENGTH if name == "stretch" else _UNRESOLVED_ANGLE
-        measurements[f"manifold.{name}"] = _over_circles(values, errors, limit, f"{what}; {method}")
+    measurements, method = _numbers(layer, found, _NUMBERS), _method(layer, found)
     for name in _SERIES:
         columns = zip(*(getattr(circle, name) for circle in circles), strict=True)
         measurements[f"manifold.{name}"] = measured(
@@ -96,6 +93,34 @@ def _layer(layer: LayerManifold, found: Propagation, pictured: bool) -> Measurem
     if pictured:
         measurements["manifold.projection"] = _projection(circles[0])
     return measurements
+
+
+def _block(block: LayerManifold, found: Propagation) -> Measurements:
+    """What leaves the block that ends with a layer, beside what the layer gives."""
+    named = _numbers(block, found, _BLOCK_NUMBERS)
+    where = f"behind the block {printable(block.name)}, which ends with this layer"
+    return {
+        name.replace("manifold.", "manifold.block_"): replace(measure, method=f"{where}; {measure.method}")
+        for name, measure in named.items()
+    }
+
+
+def _numbers(layer: LayerManifold, found: Propagation, names: Iterable[str]) -> Measurements:
+    """The named numbers of a layer or a block over its circles."""
+    measurements: dict[str, Measurement] = {}
+    for name in names if layer.circles else ():
+        value, error, what = _NUMBERS[name]
+        scale = 1.0 / (2.0 * math.pi * found.radius) if name == "stretch" and found.radius else 1.0
+        values = [scale * value(circle) for circle in layer.circles]
+        errors = [scale * error(circle) for circle in layer.circles] if error is not None else []
+        limit = _UNRESOLVED_LENGTH if name == "stretch" else _UNRESOLVED_ANGLE
+        measurements[f"manifold.{name}"] = _over_circles(values, errors, limit, f"{what}; {_method(layer, found)}")
+    return measurements
+
+
+def _method(layer: LayerManifold, found: Propagation) -> str:
+    note = f"; all {layer.calls} calls together" if layer.calls > 1 else ""
+    return f"{found.points} points; {len(layer.circles)} of {plural(found.circles, 'circle')}{note}"
 
 
 def _gaps(gap: Measurement) -> Measurements:

@@ -96,6 +96,32 @@ def test_given_a_network_in_the_ordered_phase_then_the_finding_names_where_the_c
     assert "has become a point" in (spreads[-1].reason or "")
 
 
+class _Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(30, 30), nn.Linear(30, 30)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.two(torch.tanh(self.one(x)))
+
+
+def test_given_residual_blocks_then_what_leaves_them_stands_beside_their_last_layers() -> None:
+    torch.manual_seed(0)
+    report = _audit(nn.Sequential(_Residual(), _Residual(), nn.Linear(30, 4)))
+    held = {layer.name: "manifold.block_stretch" in layer.measurements for layer in report.layer_records}
+    assert held == {
+        "0.one.weight": False,
+        "0.two.weight": True,
+        "1.one.weight": False,
+        "1.two.weight": True,
+        "2.weight": False,
+    }
+    behind = report.layer_records[3].measurements
+    assert "behind the block 1, which ends with this layer" in (behind["manifold.block_cv"].method or "")
+    # the residual path keeps the circle longer than the branch does
+    assert (behind["manifold.block_stretch"].number or 0.0) > 0.9 > (behind["manifold.stretch"].number or 1.0)
+
+
 class _Gated(nn.Module):
     """A gate that gives the same for all inputs, on the way of a signal that does not."""
 

@@ -71,6 +71,21 @@ def test_given_shapes_then_unevenness_and_dimension_stand_beside_those_of_known_
     assert layout.meta["title"].startswith("In the last layer a circle of inputs has 2.60 dimensions")
 
 
+def test_given_blocks_then_they_have_hollow_marks_at_their_last_layers() -> None:
+    block = {f"manifold.block_{name}": measured(2.5) for name in ("cv", "participation", "stretch")}
+    layers = [_layer(place) for place in range(4)]
+    layers[1], layers[3] = (replace(layers[place], measurements=layers[place].measurements | block) for place in (1, 3))
+    figures = _report(tuple(layers)).figures
+    for name in ("manifold_shape", "manifold_growth"):
+        hollow = [trace for trace in figures[name].data if trace.name == "blocks ending with linear"]
+        assert [list(trace.x) for trace in hollow] == [[2, 4]] * len(hollow)
+        assert len(hollow) == (2 if name == "manifold_shape" else 1)
+        assert all(symbol.endswith("-open") for trace in hollow for symbol in trace.marker.symbol)
+        assert "Hollow marks" in figures[name].layout.meta["caption"]
+        assert figures[name].layout.meta["n"] == 4
+    assert figures["manifold_shape"].layout.yaxis.range[1] >= 2.5
+
+
 def test_given_dimensions_over_decades_then_the_guides_follow_the_logarithmic_axis() -> None:
     wild = replace(_layer(1), measurements=_layer(1).measurements | {"manifold.participation": measured(90.0)})
     layout = _report((_layer(0), wild)).figures["manifold_shape"].layout

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from critaudit.dynamics.calibrated import token_table
+from critaudit.dynamics.hooks import weight_layers
+from critaudit.dynamics.jacobian.blocks import find_blocks
 from critaudit.dynamics.manifold.circle import GreatCircle, great_circle
 from critaudit.dynamics.manifold.geometry import Curve
 from critaudit.dynamics.manifold.gram import GramSum
-from critaudit.dynamics.manifold.watching import Seen, add_batch, is_mixed, keep_alone, note_call, note_other, watched
+from critaudit.dynamics.manifold.watching import (
+    Seen,
+    Watch,
+    add_batch,
+    is_mixed,
+    keep_alone,
+    note_call,
+    note_other,
+    watched,
+)
 from critaudit.dynamics.running import CannotRunError, Running
 from critaudit.errors import CritauditError
 
@@ -52,18 +63,19 @@ def pass_circles(network: Running, points: int | None, circles: int | None) -> P
     rounds = _circles(network)
     table = token_table(network.module)
     ids = next(network.samples()) if table is not None else None
+    fed = _Fed(network, table, ids, _blocks(network.module, rounds[0].points(4)[:1].to(network.place), ids))
     seen: dict[str, Seen] = {}
-    with watched(network.module, seen, note_call):
-        _run(network, rounds[0].points(4)[:1], ids, table)
+    with fed.watched(seen, note_call):
+        fed.run(rounds[0].points(4)[:1])
     if not seen:
         raise CannotRunError("no weight layer of the network ran")
     count, number = _plan(seen)
     count, number = points or count, min(circles or number, len(rounds))
-    with watched(network.module, seen, note_other):
-        _run(network, rounds[0].points(count)[_other(count)][None], ids, table)
+    with fed.watched(seen, note_other):
+        fed.run(rounds[0].points(count)[_other(count)][None])
     curves: dict[str, list[Curve]] = {path: [] for path in seen}
     for circle in rounds[:number]:
-        _send(network, circle.points(count), ids, table, seen)
+        _send(fed, circle.points(count), seen)
         for path, layer in seen.items():
             if layer.problem is None:
                 curves.setdefault(path, []).append(layer.gram.curve())
@@ -79,6 +91,36 @@ def pass_circles(network: Running, points: int | None, circles: int | None) -> P
         method=f"{number} great circle{'s' if number > 1 else ''} of {count} points around the origin, each through "
         f"{what} ({network.method})",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """A network, how points get into it (as inputs, or in place of the embedded tokens), and what is watched."""
+
+    network: Running
+    table: nn.Module | None
+    ids: torch.Tensor | None
+    blocks: tuple[str, ...]
+
+    def watched(self, seen: dict[str, Seen], watch: Watch) -> AbstractContextManager[None]:
+        """Inside, layers and blocks are watched."""
+        return watched(self.network.module, seen, watch, self.blocks)
+
+    def run(self, points: torch.Tensor) -> None:
+        """One forward pass with these points as the batch."""
+        batch = points.to(self.network.place)
+        if self.table is None or self.ids is None:
+            self.network.module(batch)
+            return
+        with _replaced(self.table, batch):
+            self.network.module(self.ids.expand(len(batch), *self.ids.shape[1:]).contiguous())
+
+
+def _blocks(module: nn.Module, point: torch.Tensor, ids: torch.Tensor | None) -> tuple[str, ...]:
+    """The paths of the network's repeated blocks, if it has any."""
+    found = find_blocks(module, point if ids is None else ids)
+    layers = {path for path, _ in weight_layers(module)}
+    return tuple(path for path in found.paths if found.are_modules and path not in layers)
 
 
 def _circles(network: Running) -> list[GreatCircle]:
@@ -113,16 +155,6 @@ def _embedded(network: Running, table: nn.Module, ids: torch.Tensor) -> torch.Te
     return found[0]
 
 
-def _run(network: Running, points: torch.Tensor, ids: torch.Tensor | None, table: nn.Module | None) -> None:
-    """One forward pass with these points as the batch: as inputs, or in place of the embedded tokens."""
-    batch = points.to(network.place)
-    if table is None or ids is None:
-        network.module(batch)
-        return
-    with _replaced(table, batch):
-        network.module(ids.expand(len(batch), *ids.shape[1:]).contiguous())
-
-
 @contextmanager
 def _replaced(table: nn.Module, values: torch.Tensor) -> Iterator[None]:
     """Inside, looking up a batch of tokens gives `values`; before other hooks see the output."""
@@ -151,25 +183,19 @@ def _plan(seen: Mapping[str, Seen]) -> tuple[int, int]:
     return _PLANS[-1]
 
 
-def _send(
-    network: Running,
-    points: torch.Tensor,
-    ids: torch.Tensor | None,
-    table: nn.Module | None,
-    seen: dict[str, Seen],
-) -> None:
+def _send(fed: _Fed, points: torch.Tensor, seen: dict[str, Seen]) -> None:
     """Pass all points together, or one by one where the network takes no batch of them."""
     try:
         other = _other(len(points))
-        with watched(network.module, seen, lambda layer, output: add_batch(layer, output, len(points), other)):
-            _run(network, points, ids, table)
+        with fed.watched(seen, lambda layer, output: add_batch(layer, output, len(points), other)):
+            fed.run(points)
         passed = not is_mixed(seen.values())
     except CritauditError:
         raise
     except Exception:  # Foreign code: a network that knows one sample at a time may raise anything.
         passed = False
     if not passed:
-        _send_alone(network, points, ids, table, seen)
+        _send_alone(fed, points, seen)
     for layer in seen.values():
         if layer.problem is None and layer.done not in (0, len(layer.calls)):
             layer.problem = "the layer is called less often for many samples than for one"
@@ -182,13 +208,7 @@ def _other(points: int) -> int:
     return points // 3
 
 
-def _send_alone(
-    network: Running,
-    points: torch.Tensor,
-    ids: torch.Tensor | None,
-    table: nn.Module | None,
-    seen: dict[str, Seen],
-) -> None:
+def _send_alone(fed: _Fed, points: torch.Tensor, seen: dict[str, Seen]) -> None:
     import torch
 
     total = sum(call.size for layer in seen.values() for call in layer.calls)
@@ -201,8 +221,8 @@ def _send_alone(
     for point in range(len(points)):
         for layer in seen.values():
             layer.kept.append([])
-        with watched(network.module, seen, keep_alone):
-            _run(network, points[point : point + 1], ids, table)
+        with fed.watched(seen, keep_alone):
+            fed.run(points[point : point + 1])
     for layer in seen.values():
         rows = [torch.cat(calls, dim=1) for calls in layer.kept if calls]
         layer.kept = []

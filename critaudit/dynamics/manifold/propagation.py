@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,13 @@ class LayerManifold:
 class Propagation:
     """The layers in the order in which they ran, or the `reason` why there are none.
 
+    `blocks` are the network's repeated blocks (see `jacobian.blocks.find_blocks`): `name` is the module's path, and
+    `tensors` are those of the last weight layer inside.
     `radius` is the mean strength R/√n of the input circles, `points` the number M of points on each of them.
     """
 
     layers: tuple[LayerManifold, ...] = ()
+    blocks: tuple[LayerManifold, ...] = ()
     points: int = 0
     circles: int = 0
     radius: float | None = None
@@ -80,23 +84,33 @@ def _measured(passed: Passed) -> Propagation:
     owners = own_tensors({path: seen.tensors for path, (seen, _) in passed.layers.items()})
     # Small matrices: threads only wait for each other, and their number must not change the numbers.
     with threadpool_limits(1):
-        geometries = {path: _geometries(passed.layers[path][1]) for path in owners}
-    layers = []
-    for path, tensors in owners.items():
-        seen, _ = passed.layers[path]
-        sources = tuple(passed.names.get(tensor, tensor) for tensor in tensors)
-        found, reason = geometries[path]
-        layers.append(
-            LayerManifold(
-                name=sources[0],
-                tensors=sources,
-                module=type(seen.layer).__name__,
-                calls=len(seen.calls),
-                circles=found,
-                reason=seen.problem or reason,
-            )
-        )
-    return Propagation(tuple(layers), passed.points, passed.circles, passed.radius, passed.method)
+        layers = [_layer(passed, path, tensors) for path, tensors in owners.items()]
+        blocks = [
+            replace(_layer(passed, path, owners[last]), name=path)
+            for path, (seen, _) in passed.layers.items()
+            if seen.is_block and (last := _last_inside(path, owners)) is not None
+        ]
+    return Propagation(tuple(layers), tuple(blocks), passed.points, passed.circles, passed.radius, passed.method)
+
+
+def _layer(passed: Passed, path: str, tensors: tuple[str, ...]) -> LayerManifold:
+    seen, curves = passed.layers[path]
+    sources = tuple(passed.names.get(tensor, tensor) for tensor in tensors)
+    found, reason = _geometries(curves)
+    return LayerManifold(
+        name=sources[0],
+        tensors=sources,
+        module=type(seen.layer).__name__,
+        calls=len(seen.calls),
+        circles=found,
+        reason=seen.problem or reason,
+    )
+
+
+def _last_inside(path: str, layers: Iterable[str]) -> str | None:
+    """The last of the layers, in the order in which they ran, that is inside the block at `path`."""
+    inside = [layer for layer in layers if layer.startswith(f"{path}.")]
+    return inside[-1] if inside else None
 
 
 def _geometries(curves: tuple[Curve, ...]) -> tuple[tuple[Geometry, ...], str | None]:

@@ -35,7 +35,7 @@ class Call:
 
 @dataclass(slots=True)
 class Seen:
-    """A layer that ran: its calls with one sample, then the inner products of its outputs at all points.
+    """A layer or a block that ran: its calls with one sample, then the inner products of its outputs at all points.
 
     `others` are some of the values that it gave for another point alone, and `off` is how much they differ, relatively,
     from what it gave for that point in the batch.
@@ -43,6 +43,7 @@ class Seen:
 
     layer: nn.Module
     tensors: tuple[str, ...]
+    is_block: bool = False
     calls: list[Call] = field(default_factory=list)
     others: list[torch.Tensor] = field(default_factory=list)
     off: float = 0.0
@@ -56,18 +57,26 @@ Watch = Callable[[Seen, "torch.Tensor"], None]
 
 
 @contextmanager
-def watched(module: nn.Module, seen: dict[str, Seen], watch: Watch) -> Iterator[None]:
-    """Inside, every weight layer's output goes to `watch`, with its entry in `seen`, made at its first call."""
+def watched(module: nn.Module, seen: dict[str, Seen], watch: Watch, blocks: Iterable[str] = ()) -> Iterator[None]:
+    """Inside, the output of every weight layer, and of every module at the paths `blocks`, goes to `watch`.
+
+    It comes with its entry in `seen`, made at its first call.
+    """
+    layers, modules = dict(weight_layers(module)), dict(module.named_modules())
+    layers |= {path: modules[path] for path in blocks if path not in layers}
 
     def hook(path: str, layer: nn.Module) -> Any:
+        is_block = path in blocks
+        tensors = () if is_block else tensors_of(path, layer)
+
         def note(_module: nn.Module, _args: Any, output: Any) -> None:
             signal = first_signal(output)
             if signal is not None and signal.numel():
-                watch(seen.setdefault(path, Seen(layer, tensors_of(path, layer))), signal.detach())
+                watch(seen.setdefault(path, Seen(layer, tensors, is_block)), signal.detach())
 
         return note
 
-    handles = [layer.register_forward_hook(hook(path, layer)) for path, layer in weight_layers(module)]
+    handles = [layer.register_forward_hook(hook(path, layer)) for path, layer in layers.items()]
     try:
         yield
     finally:
@@ -77,7 +86,8 @@ def watched(module: nn.Module, seen: dict[str, Seen], watch: Watch) -> Iterator[
 
 def note_call(seen: Seen, output: torch.Tensor) -> None:
     """Write down one call with a single sample."""
-    seen.calls.append(Call(output.numel(), _signature(output.reshape(-1)), _products(seen.layer, output)))
+    products = 0 if seen.is_block else _products(seen.layer, output)
+    seen.calls.append(Call(output.numel(), _signature(output.reshape(-1)), products))
 
 
 def note_other(seen: Seen, output: torch.Tensor) -> None:

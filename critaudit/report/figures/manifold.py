@@ -15,6 +15,7 @@ from critaudit.report.record import Layer, Report
 
 _CV_OF_A_LINE = math.sqrt(math.pi**2 / 8.0 - 1.0)
 _CV_OF_TANH_CIRCLE = 0.16
+_HOLLOW = " Hollow marks show what leaves a block, beside its last layer: there a residual path has joined."
 # Once around the colour circle in signs that hold on white and on black; first and last agree, as θ = 0 and 2π do.
 _AROUND = ["#1f7fc4", "#009e73", "#b07d00", "#d55e00", "#c0609a", "#7f70d0", "#1f7fc4"]
 
@@ -23,10 +24,14 @@ def manifold_shape(report: Report) -> Spec:
     """Unevenness and dimension of the circle's image behind every layer, with the values of known shapes."""
     identifiers = ("manifold.cv", "manifold.participation")
     drawn = points(report, *identifiers)
-    above = scatter(drawn, identifiers, _place, Point.number, bars_y=0)
+    behind = ("manifold.block_cv", "manifold.block_participation")
+    blocks = points(report, *behind)
+    above = scatter(drawn, identifiers, _place, Point.number, bars_y=0) + _of_blocks(blocks, behind, 0)
     below = scatter(drawn, identifiers, _place, lambda point: point.number(1), bars_y=1)
+    below += _of_blocks(blocks, behind, 1)
     last = drawn[-1]
-    wide = axes.scale([*(point.number(1) for point in drawn), 1.0])
+    everything = [*drawn, *blocks]
+    wide = axes.scale([*(point.number(1) for point in everything), 1.0])
     lines, labels = guides(
         ("y", _CV_OF_A_LINE, "on a line:<br>0.48", False),
         ("y", _CV_OF_TANH_CIRCLE, "2-unit circle<br>behind tanh:<br>0.16", False),
@@ -40,13 +45,13 @@ def manifold_shape(report: Report) -> Spec:
         "neighbouring points behind each layer; a circle has 0, a circle pressed onto a line 0.48, and a unit circle "
         "in the plane of two input units has 0.16 behind the first tanh already. Below: over how many principal "
         "components the curve is spread (participation ratio). Bars are 95 % intervals over circles, not over networks."
-        f"{_how_many(report)}",
+        f"{_how_many(report)}{_HOLLOW if blocks else ''}",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=540,
         xaxis=axes.depth(drawn) | {"anchor": "y2"},
-        yaxis=axes.axis("unevenness CV", domain=[0.55, 1.0], range=[0.0, max(0.55, *_ends(drawn, 0))]),
-        yaxis2=axes.axis("dimension PR", domain=[0.0, 0.45], **(wide or {"range": [0.8, _top(drawn)]})),
+        yaxis=axes.axis("unevenness CV", domain=[0.55, 1.0], range=[-0.02, max(0.55, *_ends(everything, 0))]),
+        yaxis2=axes.axis("dimension PR", domain=[0.0, 0.45], **(wide or {"range": [0.8, _top(everything)]})),
         shapes=lines,
         annotations=labels,
         margin={"r": 92},
@@ -58,14 +63,16 @@ def manifold_growth(report: Report) -> Spec:
     drawn = [point for point in points(report, "manifold.stretch") if point.number() > 0]
     turning = [point for point in points(report, "manifold.turns") if point.number() > 0]
     turning = turning if len(turning) > 1 else []  # the first layer's circle alone says nothing
+    blocks = [point for point in points(report, "manifold.block_stretch") if point.number() > 0]
     above = scatter(drawn, ("manifold.stretch",), _place, Point.number, bars_y=0)
+    above += _of_blocks(blocks, ("manifold.block_stretch",), 0)
     below = scatter(turning, ("manifold.turns",), _place, Point.number, bars_y=0)
     named = {trace["name"] for trace in above}
     lines, labels = guides(("y", 1.0, "input<br>circle: 1", True), ("y2", 1.0, "circle: 1", True))
     panels = 2 if turning else 1
     unresolved = left_out(report, "manifold.turns")
     layout: dict[str, Any] = {
-        "yaxis": axes.axis("stretch L/L₀", domain=[0.55, 1.0], **axes.logarithmic([*_ends(drawn), 1.0])),
+        "yaxis": axes.axis("stretch L/L₀", domain=[0.55, 1.0], **axes.logarithmic([*_ends([*drawn, *blocks]), 1.0])),
         "yaxis2": axes.axis("turns", domain=[0.0, 0.45], **axes.logarithmic([*_ends(turning), 1.0])),
     }
     if not turning:
@@ -77,7 +84,7 @@ def manifold_growth(report: Report) -> Spec:
         "network: above the edge of chaos without end, below it the circle shrinks. The second panel, where there is "
         "one, shows how often the curve turns in all (the sum of the angles between successive steps); a circle turns "
         "once, a crumpled one often. Kinks (ReLU) and folds finer than the points leave the turns undetermined. Bars "
-        "are 95 % intervals over circles, and what finitely many points leave open.",
+        f"are 95 % intervals over circles, and what finitely many points leave open.{_HOLLOW if blocks else ''}",
         n=len(drawn),
         left_out=" ".join(filter(None, (left_out(report, "manifold.stretch"), unresolved and f"Turns: {unresolved}"))),
         height=540 if turning else 380,
@@ -124,6 +131,15 @@ def manifold_projections(report: Report) -> Spec:
         height=90 + 230 * rows,
         **layout,
     )
+
+
+def _of_blocks(blocks: list[Point], identifiers: tuple[str, ...], index: int) -> list[dict[str, Any]]:
+    """Hollow marks for what leaves the blocks, at the place of the layer that ends each."""
+    traces = scatter(blocks, identifiers, _place, lambda point: point.number(index), is_open=lambda _: True)
+    return [
+        trace | {"name": f"blocks ending with {trace['name']}", "marker": trace["marker"] | {"color": GUIDE}}
+        for trace in traces
+    ]
 
 
 def _pictured(report: Report) -> list[tuple[int, Layer, list[float]]]:

@@ -30,6 +30,10 @@ MEASURES = {
     "manifold.neighbour_correlation": Measure(
         "neighbours’ correlation", None, "Autocorrelation of neighbouring points; below 0.5 they have lost each other."
     ),
+    "manifold.block_cv": Measure("unevenness behind the block", "CV", "As above, for the block that ends here."),
+    "manifold.block_participation": Measure("manifold dimension behind the block", "PR"),
+    "manifold.block_spread": Measure("spread behind the block"),
+    "manifold.block_stretch": Measure("stretch behind the block", "L/L₀"),
     "manifold.variance_shares": Measure("principal components, s²/Σs²", plotted=True),
     "manifold.singular_shares": Measure("principal components, s/Σs (Qu et al. 2022)", plotted=True),
     "manifold.projection": Measure("circle in its principal components", plotted=True),

@@ -187,11 +187,31 @@ def test_mlp_resnet_vit_and_recurrence_give_what_their_points_give_one_by_one(
     inputs = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
     found = propagate_circle(_runnable(network), inputs=inputs, points=16)
     assert found.reason is None
-    # all points passed together, after two that passed alone
-    assert network.batches == [1, 1, 16]
+    # all points passed together, after three passes alone: for the blocks, the sizes, and a comparison
+    assert network.batches == [1, 1, 1, 16]
     name = next(layer.name for layer in found.layers if layer.name.startswith(f"network.{path}"))
     _same(found, name, _reference(network, f"network.{path}", inputs, 16))
     assert all(layer.reason is None and len(layer.circles) == 1 for layer in found.layers)
+
+
+def test_repeated_blocks_are_measured_where_they_end() -> None:
+    torch.manual_seed(0)
+    network = _resnet().eval()
+    inputs = np.random.default_rng(0).standard_normal((2, 3, 12, 12)).astype(np.float32)
+    found = propagate_circle(_runnable(network, prefix="net."), inputs=inputs, points=16)
+    assert [(block.name, block.tensors, block.module) for block in found.blocks] == [
+        ("1", ("net.1.two.weight",), "_Residual"),
+        ("2", ("net.2.two.weight",), "_Residual"),
+    ]
+    # a block is no layer, and what leaves it is what came in and its branch together
+    assert [layer.name for layer in found.layers if layer.name.startswith("net.2.")] == [
+        "net.2.one.weight",
+        "net.2.two.weight",
+    ]
+    for block in found.blocks:
+        as_layer = Propagation(layers=found.blocks)
+        _same(as_layer, block.name, _reference(network, block.name, inputs, 16))
+    assert propagate_circle(_runnable(nn.Linear(3, 2)), points=16).blocks == ()
 
 
 class _Turned(nn.Module):
@@ -223,7 +243,7 @@ def test_a_network_that_mixes_its_samples_is_fed_one_by_one() -> None:
     inputs = np.random.default_rng(0).standard_normal((2, 7, 3)).astype(np.float32)
     found = propagate_circle(_runnable(network), inputs=inputs, points=12)
     # THEN the batch is found out, and every point passes alone
-    assert network.batches == [1, 1, 12] + 12 * [1]
+    assert network.batches == [1, 1, 1, 12] + 12 * [1]
     _same(found, "network.2.weight", _reference(network, "network.2", inputs, 12))
 
 
