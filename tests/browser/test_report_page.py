@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.chromium import Page, chromium, find_chromium
-from tests.report.make import hostile_report, small_report
+from tests.report.avalanches import simulated_report
+from tests.report.make import drawn_phases, hostile_report, small_report
 
 CHROMIUM = find_chromium()
 pytestmark = [
@@ -36,6 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     small_report(12, tensors=1000).to_html(folder / "small.html")
     hostile_report().to_html(folder / "hostile.html")
+    drawn_phases().to_html(folder / "phases.html")
+    simulated_report().to_html(folder / "avalanches.html")
     return folder
 
 
@@ -57,9 +60,21 @@ def page(browser: Page, folder: Path) -> Iterator[Page]:
     yield browser
     assert browser.problems == []
     assert set(browser.requests) <= {
-        *(f"file://{folder}/{name}.html" for name in ("small", "hostile", "large")),
+        *(f"file://{folder}/{name}.html" for name in ("small", "hostile", "large", "phases", "avalanches")),
         *(address for address in browser.requests if address.startswith(("data:", "blob:"))),
     }
+
+
+@pytest.mark.parametrize(("name", "figures"), [("phases", 3), ("avalanches", 4)])
+def test_given_a_report_without_a_model_then_its_figures_are_drawn_and_no_link_leads_nowhere(
+    page: Page, folder: Path, name: str, figures: int
+) -> None:
+    page.open(folder / f"{name}.html")
+
+    assert page.evaluate(DRAW_ALL) >= figures
+    links = "[...document.querySelectorAll('a[href^=\"#\"]')]"
+    assert page.evaluate(f"{links}.filter((a) => !document.getElementById(a.hash.slice(1))).length") == 0
+    assert page.evaluate("document.getElementById('coverage')") is None
 
 
 @pytest.mark.parametrize("name", ["small", "hostile"])
