@@ -270,15 +270,15 @@ def corrected_exponents(histogram: Histogram, fit: RangeFit, samples: Array) -> 
     """Exponents of samples (samples, bins of the whole histogram) on the range of `fit` with corrections at both ends.
 
     The law is p(x) ∝ x^−a·exp(−b·(low/x)^ω − c·x/high): the leading correction to scaling and a cut-off, both of either
-    sign. Durations have ω = 1, as a walk's first return and, nearly, a branching process; sizes have ω = 1/3, as those
-    of a walk seen at integer times, whose correction is D^−1/2 and S ∝ D^3/2. What a pure power law on a range that
-    passed its tests may still be biased by, this law takes up; its errors are three to ten times larger. NaN where a
-    sample has fewer than five filled bins in the range.
+    sign. Durations have ω = 1, as a walk's first return and, nearly, a branching process. Such corrections are ∝ S^−σνz
+    in sizes, S^−1/2 to S^−2/3: ω = 1/2. (Sizes of walks at integer times approach their law as S^−1/3 only; to allow
+    for that would triple all errors.) What a pure power law on a range that passed its tests may still be biased by,
+    this law takes up; its errors are three to ten times larger. NaN where a sample has fewer than five filled bins.
     """
     counts = samples[:, fit.first : fit.stop]
     logs = histogram.log_points[fit.first : fit.stop]
     t = logs - logs[0]
-    omega = 1.0 if histogram.discrete else 1.0 / 3.0
+    omega = 1.0 if histogram.discrete else 0.5
     terms = np.stack([t, np.exp(-omega * t), np.exp(t - t[-1])])
     scales = terms.std(axis=1)
     usable = np.count_nonzero(counts, axis=1) >= 5

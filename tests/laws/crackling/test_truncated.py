@@ -164,7 +164,7 @@ def test_given_corrections_at_both_ends_when_allowed_for_then_the_exponent_is_un
     rng = np.random.default_rng(11)
     t = np.linspace(0, math.log(1000), 20_000)
     x = np.exp(t)
-    masses = x * x**-1.5 * np.exp(-1.0 * x ** (-1 / 3) - 1.0 * x / 1000)
+    masses = x * x**-1.5 * np.exp(-1.0 * x**-0.5 - 1.0 * x / 1000)
     histogram = sizes(np.exp(rng.choice(t, 400_000, p=masses / masses.sum())))
     fit = fit_range(histogram, 0, histogram.log_points.size)
     assert fit is not None

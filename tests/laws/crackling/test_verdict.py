@@ -1,0 +1,145 @@
+"""Verdicts from exponents and errors that are made up, so that each reason is met in turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from critaudit.laws.crackling.results import ClassDistance, Estimate, PowerLaw, Verdict
+from critaudit.laws.crackling.rivals import RivalLaw
+from critaudit.laws.crackling.truncated import RangeFit
+from critaudit.laws.crackling.verdict import (
+    SYSTEMATIC_FLOOR,
+    class_distances,
+    distance_to,
+    drift_bound,
+    is_power_law,
+    judge,
+)
+from critaudit.theory.avalanche_classes import CLASSES
+
+FIT = RangeFit(1.5, 0.01, 0.01, 1.0, 1000.0, 0, 100, 10_000.0, 0.005, 0.5, 0.1, 0.01, 0.05)
+LAW = PowerLaw("durations", 20_000.0, FIT, Estimate(1.5, (1.45, 1.55), 1.5, 0.025), (), 3.5, np.zeros((0, 3)), None, "")
+SIZE = replace(LAW, quantity="excess sizes")
+ERRORS = np.diag(np.square([0.01, 0.02, 0.02]))
+HOLDS = Estimate(0.1, (0.0, 0.3), 0.1, 0.1)
+
+
+def verdict(
+    duration: PowerLaw = LAW,
+    size: PowerLaw = SIZE,
+    *,
+    clusters: int = 50,
+    classes: tuple[ClassDistance, ...] = class_distances(np.array([1.5, 2.0, 2.0]), ERRORS),
+    nulls: tuple[ClassDistance, ...] = (),
+    silent: tuple[str, ...] = (),
+    mismatch: Estimate | None = HOLDS,
+) -> Verdict:
+    return judge(
+        duration, size, clusters=clusters, classes=classes, nulls=nulls, silent_nulls=silent, mismatch=mismatch
+    )
+
+
+def with_range(law: PowerLaw, low: float, high: float, available: float) -> PowerLaw:
+    return replace(law, fit=replace(FIT, low=low, high=high), available=available)
+
+
+@pytest.mark.parametrize("row", CLASSES, ids=lambda row: row.name)
+def test_given_the_exponents_of_a_class_when_compared_then_it_is_nearest_and_not_excluded(row) -> None:
+    found = class_distances(np.array(row.exponents), ERRORS)
+    assert found[0].distance == pytest.approx(0.0, abs=1e-9)
+    assert found[0].exponents == row.exponents
+    assert found[0].p == pytest.approx(1.0)
+    assert [one.distance for one in found] == sorted(one.distance for one in found)
+
+
+def test_given_a_departure_when_measured_then_it_is_in_units_of_error_and_floor() -> None:
+    centre = np.array([1.5 + 3 * SYSTEMATIC_FLOOR[0], 2.0, 2.0])
+    found = distance_to("x", (1.5, 2.0, 2.0), centre, np.zeros((3, 3)))
+    assert found.distance == pytest.approx(3.0)
+    # χ² with three degrees of freedom: P(> 9) = 0.0293.
+    assert found.p == pytest.approx(0.0293, abs=1e-4)
+    assert found.excluded
+    assert not distance_to("x", (1.5, 2.0, 2.0), centre, ERRORS * 4).excluded
+
+
+def test_given_mean_field_exponents_when_judged_then_the_class_is_named_and_missing_nulls_are_said() -> None:
+    found = verdict()
+    assert found.kind == "classes"
+    assert found.classes == (CLASSES[0].name,)
+    assert "No null model was run" in found.text
+    assert "crackling relation holds" in found.text
+
+
+def test_given_nulls_when_they_agree_then_equivalent_and_when_they_differ_or_are_silent_then_told() -> None:
+    same = distance_to("a linear network", (1.5, 2.0, 2.0), np.array([1.5, 2.0, 2.0]), ERRORS)
+    other = distance_to("phase surrogates", (1.2, 1.4, 2.0), np.array([1.5, 2.0, 2.0]), ERRORS)
+    found = verdict(nulls=(same, other))
+    assert found.kind == "null_equivalent"
+    assert found.nulls == ("a linear network",)
+    assert "need no critical point" in found.text
+    found = verdict(nulls=(other,), silent=("AR surrogates",))
+    assert found.kind == "classes"
+    assert "phase surrogates gave other exponents" in found.text
+    assert "AR surrogates gave no power law" in found.text
+
+
+def test_given_exponents_of_no_class_when_judged_then_the_nearest_is_named_with_its_distance() -> None:
+    found = verdict(classes=class_distances(np.array([1.9, 2.4, 1.5]), ERRORS))
+    assert found.kind == "no_listed_class"
+    assert "standard errors away" in found.text
+
+
+def test_given_random_walk_exponents_when_judged_then_the_caution_is_there() -> None:
+    found = verdict(classes=class_distances(np.array([4 / 3, 1.5, 1.5]), ERRORS))
+    assert found.kind == "classes"
+    assert "random walk's first return" in found.text
+
+
+def test_given_a_violated_relation_when_judged_then_it_is_told() -> None:
+    assert "violated" in verdict(mismatch=Estimate(0.5, (0.3, 0.7), 0.5, 0.1)).text
+    assert "could not be tested" in verdict(mismatch=None).text
+
+
+@pytest.mark.parametrize(
+    ("duration", "size", "kind"),
+    [
+        (with_range(LAW, 1, 20, 1.4), SIZE, "insufficient_range"),
+        (with_range(LAW, 1, 20, 3.0), SIZE, "insufficient_range"),
+        (with_range(LAW, 1, 6, 3.0), SIZE, "no_power_law"),
+        (LAW, replace(SIZE, fit=None, reason="nothing passes", available=3.0), "no_power_law"),
+        (LAW, replace(SIZE, fit=None, reason="too few", available=0.5), "insufficient_range"),
+        (LAW, replace(SIZE, n=0.0, fit=None), "undetermined"),
+    ],
+)
+def test_given_short_or_missing_ranges_when_judged_then_before_anything_else(
+    duration: PowerLaw, size: PowerLaw, kind: str
+) -> None:
+    assert verdict(duration, size).kind == kind
+
+
+def test_given_room_to_bend_or_a_better_law_or_few_clusters_when_judged_then_undetermined() -> None:
+    loose = replace(LAW, fit=replace(FIT, drift_error=0.4))
+    assert drift_bound(loose) == pytest.approx(0.01 + 1.645 * 0.4, abs=1e-3)
+    assert not is_power_law(loose)
+    assert verdict(loose).kind == "undetermined"
+    assert "lognormal" in verdict(loose).text
+    beaten = replace(LAW, rivals=(RivalLaw("lognormal", -9.0, 1e-4, True),))
+    assert not is_power_law(beaten)
+    assert verdict(beaten).kind == "undetermined"
+    # A cut-off within the range is a power law's own.
+    cut = replace(LAW, rivals=(RivalLaw("power_law_with_cutoff", -9.0, 1e-4, True),))
+    assert is_power_law(cut)
+    assert verdict(cut).kind == "classes"
+    assert verdict(clusters=4).kind == "undetermined"
+    assert verdict(classes=()).kind == "undetermined"
+    assert is_power_law(LAW)
+
+
+def test_given_any_verdict_when_read_then_nothing_is_called_critical() -> None:
+    texts = [verdict().text, verdict(clusters=3).text, verdict(with_range(LAW, 1, 6, 3.0)).text]
+    for text in texts:
+        # "criticality" appears only where its evidence is denied.
+        assert "critical" not in text.replace("no evidence of criticality", "")
