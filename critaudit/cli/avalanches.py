@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from critaudit.cli.audit import check_writable, finish, output_options, progress_bar
+from critaudit.cli.audit import check_gates, check_writable, finish, output_options, progress_bar
 
 
 @click.command("avalanches")
@@ -60,6 +60,7 @@ def avalanches_command(
     """
     output = output or Path("critaudit-avalanches.html")
     check_writable(output, json_path)
+    check_gates()
     several = _numbers(widths)
     from critaudit.auditing.ensembles import Plan
     from critaudit.auditing.simulation import avalanche_report

@@ -57,6 +57,8 @@ def test_given_quiet_when_simulated_then_only_paths_are_printed_and_findings_dec
         (("--strength", "0"), "strength"),
         (("--depth", "1"), "depth"),
         (("-o", "/no/such/a.html"), "no folder"),
+        (("--sarif", "/no/such/a.sarif"), "no folder"),
+        (("--config", "/no/such.toml"), "cannot be read"),
     ],
 )
 def test_given_what_cannot_be_simulated_when_asked_then_one_line_says_so(
