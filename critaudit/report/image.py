@@ -148,13 +148,14 @@ def _map(canvas: Figure, axes: Axes, bar: Axes, trace: dict[str, Any]) -> None:
         cmap=colours,
         vmin=low,
         vmax=high,
-        shading="nearest",
+        shading="gouraud" if np.isfinite(z).all() else "nearest",
         rasterized=True,
     )
     scale = canvas.colorbar(mesh, cax=bar)
     seen = ticks(trace)
     scale.set_ticks([tick for tick, _ in seen], labels=[text for _, text in seen])
     scale.outline.set_visible(False)
+    bar.set_title(_plain(trace["meta"]["sign"]), fontsize=10)
 
 
 def _axis(axes: Axes, kind: str, spec: dict[str, Any]) -> None:

@@ -11,7 +11,9 @@ from critaudit.report.figures.maps import colour_bar, colour_map, ticks
 
 def drawn(values: list[float], floor: float | None) -> dict:
     x, y = [1.0, 2.0, 3.0] * 2, [0.0] * 3 + [0.5] * 3
-    return colour_map(x, y, values, name="χ", hover="%{text}", texts=[str(value) for value in values], floor=floor)
+    return colour_map(
+        x, y, values, name="map", sign="χ", hover="%{text}", texts=[str(value) for value in values], floor=floor
+    )
 
 
 def test_given_cells_when_mapped_then_logarithms_lie_at_their_places_and_gaps_stay_empty() -> None:
@@ -29,7 +31,7 @@ def test_given_any_values_when_scaled_then_ticks_stand_in_order_within_the_bar_w
     values: list[float], floor: float | None
 ) -> None:
     trace = drawn(values, floor)
-    layout = colour_bar(trace, "χ")
+    layout = colour_bar(trace)
     marks = ticks(trace)
 
     assert trace["zmax"] > trace["zmin"]

@@ -130,7 +130,7 @@ def _map_figure(report: Report, cells: dict[str, Any], title: str, caption: str)
         height=440,
         xaxis=axes.axis("weight scale σ_w (no unit)", range=[weights[0], weights[-1]]),
         yaxis=axes.axis("bias scale σ_b (no unit)", range=_padded(biases)),
-        **colour_bar(cells, cells["name"]),
+        **colour_bar(cells),
     )
 
 
@@ -146,7 +146,7 @@ def _cells(
     plane = [(bias, weight) for bias in biases for weight in weights]
     template = "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>%{text}"
     across, up = [weight for _, weight in plane], [bias for bias, _ in plane]
-    return colour_map(across, up, values, floor=floor, name=name, hover=template, texts=hover)
+    return colour_map(across, up, values, floor=floor, name=name, sign=name, hover=template, texts=hover)
 
 
 def _here(place: Sequence[float]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def colour_map(
     values: Sequence[float],
     *,
     name: str,
+    sign: str,
     hover: str,
     texts: Sequence[str],
     floor: float | None = None,
@@ -29,7 +30,8 @@ def colour_map(
     """The trace of a map whose cells are (x, y) with a value and a text each, all of one length.
 
     With a positive `floor`, logarithms are shown, and cells below it have its colour; without one, values. Places
-    without a cell, or whose value is NaN, stay empty. `hover` is the hover template; %{text} in it is the cell's own.
+    without a cell, or whose value is NaN, stay empty. `sign` stands above the scale; `hover` is the hover template,
+    in which %{text} is the cell's own.
     """
     columns, rows = sorted(set(x)), sorted(set(y))
     cells = {
@@ -48,7 +50,7 @@ def colour_map(
         "z": [[rounded(cells[across, up]) if (across, up) in cells else None for across in columns] for up in rows],
         "zmin": rounded(low),
         "zmax": rounded(max(high, low + 1e-3 * max(abs(low), 1e-9))),
-        "meta": {"logarithmic": floor is not None},
+        "meta": {"logarithmic": floor is not None, "sign": sign},
         "colorscale": [list(step) for step in _SCALE],
         # plotly's own colour bar, and its sharp cells, set style attributes, which the page forbids.
         "showscale": False,
@@ -60,8 +62,8 @@ def colour_map(
     }
 
 
-def colour_bar(trace: dict[str, Any], sign: str) -> dict[str, Any]:
-    """Layout (shapes, annotations, margin) of the scale of a `colour_map`, with `sign` above it."""
+def colour_bar(trace: dict[str, Any]) -> dict[str, Any]:
+    """Layout (shapes, annotations, margin) of the scale of a `colour_map`, with the quantity's sign above it."""
     low, high, steps = trace["zmin"], trace["zmax"], 48
     bar = [
         {
@@ -82,7 +84,7 @@ def colour_bar(trace: dict[str, Any], sign: str) -> dict[str, Any]:
         place | {"x": 1.045, "y": _BOTTOM + _HEIGHT * (tick - low) / (high - low), "text": text}
         for tick, text in ticks(trace)
     ]
-    texts.append(place | {"x": 1.02, "y": 0.93, "text": sign})
+    texts.append(place | {"x": 1.02, "y": 0.93, "text": trace["meta"]["sign"]})
     return {"shapes": bar, "annotations": texts, "margin": {"r": 72}}
 
 

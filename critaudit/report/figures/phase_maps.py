@@ -74,7 +74,11 @@ def phase_sigma(report: Report) -> Spec:
     if floor > 0.0:
         hover = "σ_w = %{x:.3g}, σ_b = %{y:.3g}<br>χ_s = %{text}"
         texts = [wording.number(value) for value in values]
-        traces = [colour_map(weights, biases, values, floor=floor, name="susceptibility χ_s", hover=hover, texts=texts)]
+        traces = [
+            colour_map(
+                weights, biases, values, floor=floor, name="susceptibility", sign="χ_s", hover=hover, texts=texts
+            )
+        ]
     for name, words, colour, dash, width in (
         ("edge_stable", "edge of chaos, χ₁ = 1", EDGE, "solid", 2.5),
         ("edge_unstable", "χ₁ = 1, length unstable", EDGE, "dot", 1.5),
@@ -103,7 +107,7 @@ def phase_sigma(report: Report) -> Spec:
         height=520,
         xaxis=axes.axis("weight scale σ_w (no unit)", range=window[:2]),
         yaxis=axes.axis("bias scale σ_b (no unit)", range=[0.0, window[2]]),
-        **(colour_bar(traces[0], "χ_s") if floor > 0.0 else {}),
+        **(colour_bar(traces[0]) if floor > 0.0 else {}),
     )
 
 
