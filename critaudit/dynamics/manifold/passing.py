@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # Points and circles to choose from, best first: many of both for small networks.
 _PLANS = ((256, 4), (128, 4), (64, 4), (64, 1), (48, 1), (32, 1), (24, 1), (16, 1))
 # Products per audit: some ten seconds on one core. One of a Gram matrix is in float64 and takes twice the time.
-_PRODUCTS = 16 * 10**10
+_PRODUCTS = 18 * 10**10
 # What the eigenvalues of an M×M matrix cost, in units of M³ products.
 _EIGENVALUES = 25
 # Entries of the largest layer's output at all points: 256 MB in float32, of which a network holds several at a time.
