@@ -137,17 +137,47 @@ def _convolve_transposed(axes: int) -> Callable[..., torch.Tensor | None]:
 
 
 def _normalise(*args: Any, **kwargs: Any) -> torch.Tensor | None:
-    """torch.batch_norm in eval mode: an affine map per channel."""
-    if kwargs or len(args) != 9:
-        return None
-    x, weight, bias, mean, variance, training, _, eps, _ = args
-    if training or mean is None or variance is None or x.ndim < 2 or not _is_constant(x, weight, bias):
+    """Batch normalisation in eval mode: an affine map per channel.
+
+    PyTorch's own second derivative is slow, and wrong where the gradient comes in another memory layout.
+    """
+    if len(args) == 9:  # torch.batch_norm
+        x, weight, bias, mean, variance, training, _, eps, _ = args
+    else:  # torch.nn.functional.batch_norm
+        named = dict(zip(("input", "running_mean", "running_var", "weight", "bias"), args, strict=False)) | kwargs
+        x, mean, variance = named.get("input"), named.get("running_mean"), named.get("running_var")
+        weight, bias = named.get("weight"), named.get("bias")
+        training, eps = named.get("training", False), named.get("eps", 1e-5)
+    if training or mean is None or variance is None or not _is_constant(x, weight, bias) or x.ndim < 2:
         return None
     gain = torch.rsqrt(variance + eps)
     gain = gain if weight is None else gain * weight
     shift = -mean * gain if bias is None else bias - mean * gain
     along = (1, -1) + (1,) * (x.ndim - 2)
     return torch.addcmul(shift.to(x.dtype).view(along), x, gain.to(x.dtype).view(along))
+
+
+def _hard_sigmoid(x: Any = None, inplace: bool = False, **named: Any) -> torch.Tensor | None:
+    """relu6(x + 3)/6, whose derivative PyTorch cannot differentiate in its fused form."""
+    x = named.pop("input", x)
+    if named or not _is_constant(x):
+        return None
+    source = x.clone() if inplace else x
+    return _written(x, torch.nn.functional.relu6(source + 3.0) / 6.0, inplace)
+
+
+def _hard_swish(x: Any = None, inplace: bool = False, **named: Any) -> torch.Tensor | None:
+    """x·relu6(x + 3)/6, as MobileNetV3 has it."""
+    x = named.pop("input", x)
+    if named or not _is_constant(x):
+        return None
+    source = x.clone() if inplace else x
+    return _written(x, source * torch.nn.functional.relu6(source + 3.0) / 6.0, inplace)
+
+
+def _written(x: torch.Tensor, found: torch.Tensor, inplace: bool) -> torch.Tensor:
+    """`found`, put into x where the caller wants it there."""
+    return x.copy_(found) if inplace else found
 
 
 def _is_constant(x: Any, *parameters: Any) -> bool:
@@ -175,4 +205,6 @@ _REPLACEMENTS: dict[str, Callable[..., torch.Tensor | None]] = {
     "conv_transpose2d": _convolve_transposed(2),
     "conv_transpose3d": _convolve_transposed(3),
     "batch_norm": _normalise,
+    "hardsigmoid": _hard_sigmoid,
+    "hardswish": _hard_swish,
 }

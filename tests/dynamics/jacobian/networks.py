@@ -31,6 +31,13 @@ class Pair(nn.Module):
         return torch.tanh(self.inner(x)) * gain, None
 
 
+class Tokens(nn.Module):
+    """Pixels as tokens: the gradient comes back in another memory layout."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(2).transpose(1, 2)
+
+
 def _pieces() -> dict[str, Callable[[], Made]]:
     return {
         "convolution": lambda: (nn.Conv2d(3, 4, 3, stride=2, padding=1, dilation=1), torch.randn(1, 3, 7, 6)),
@@ -55,6 +62,15 @@ def _pieces() -> dict[str, Callable[[], Made]]:
         "pooling and norms": lambda: (
             nn.Sequential(nn.GroupNorm(2, 4), nn.MaxPool2d(2), nn.PReLU(), nn.Upsample(scale_factor=2), nn.Softmax(1)),
             torch.randn(1, 4, 4, 4),
+        ),
+        "hard swish, hard sigmoid in place": lambda: (
+            nn.Sequential(nn.Conv2d(2, 3, 1), nn.Hardswish(), nn.Conv2d(3, 3, 1), nn.Hardsigmoid(inplace=True)),
+            3 * torch.randn(1, 2, 4, 4),
+        ),
+        "hard swish in place": lambda: (nn.Sequential(nn.Linear(4, 5), nn.Hardswish(inplace=True)), torch.randn(3, 4)),
+        "tokens out of a normalised convolution": lambda: (
+            nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), Tokens()),
+            torch.randn(1, 3, 8, 8),
         ),
         "tuple": lambda: (Pair(), torch.randn(1, 6)),
     }

@@ -27,10 +27,12 @@ def test_given_any_kind_of_block_then_its_products_equal_those_with_the_brute_fo
 
     expected = matrix @ V[:, 0], matrix.T @ U[:, 0], matrix @ V, matrix.T @ U, matrix
     scale = np.abs(matrix).max()
+    # PyTorch's own derivative of the hard sigmoid holds 1/6 in single precision.
+    rtol = 1e-7 if "sigmoid" in name else 1e-9
     assert J.shape == matrix.shape
     assert np.linalg.matrix_rank(matrix) > 0
     for found, wanted in zip(products, expected, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-10 * scale)
+        np.testing.assert_allclose(found, wanted, rtol=rtol, atol=0.1 * rtol * scale)
 
 
 @pytest.mark.parametrize("name", ["bottleneck", "attention", "depthwise"])
@@ -202,3 +204,15 @@ def test_given_forward_mode_through_convolutions_then_products_are_right() -> No
 class _Plain(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + x.sin()
+
+
+def test_given_batch_normalisation_then_no_slow_derivative_is_in_the_graph() -> None:
+    # GIVEN PyTorch's layer, and its function as other libraries call it
+    layer = nn.BatchNorm2d(3).eval().requires_grad_(False)
+    x = torch.randn(1, 3, 4, 4, requires_grad=True)
+    with differentiable(layer):
+        for y in (layer(x), nn.functional.batch_norm(x, layer.running_mean, layer.running_var, layer.weight)):
+            assert y.grad_fn is not None
+            assert "BatchNorm" not in y.grad_fn.name()
+            torch.testing.assert_close(y, layer(x))
+    assert "BatchNorm" in layer(x).grad_fn.name()
