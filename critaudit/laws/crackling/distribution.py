@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 LEAST_VALUES = 500.0
 """A range of sizes or durations holds at least this many avalanches."""
-DOUBT = 0.3
+DOUBT = 0.1
 """The share of what corrections move an exponent by that counts as error: it calibrates the intervals' coverage."""
 _PER_DECADE = 10
 
