@@ -69,7 +69,9 @@ def _end_to_end(found: NetworkJacobians, method: str) -> Measurements:
     return {
         "jacobian.end_to_end": _scalar(found.end_to_end, f"‖J‖/√n from {start} to the output; {method}"),
         "jacobian.gradient_ratio": _scalar(
-            found.gradient_ratio, f"gradient's norm at the first block's input over that behind the last one; {method}"
+            found.gradient_ratio,
+            f"gradient's norm at the first block's input over that behind the last one; {method}",
+            "no gradient comes from the output to the last block (a head of zeros?), or none from there to the first",
         ),
         "jacobian.growth_per_block": _scalar(found.growth_per_block, f"½ ln of mean square growth {from_to}; {method}"),
         "jacobian.lyapunov": _scalar(found.lyapunov, f"mean ln growth of {tangent} {from_to}; {method}"),
@@ -151,9 +153,9 @@ def _series(name: str, values: Sequence[Estimate | None], n: int, method: str) -
     }
 
 
-def _scalar(found: Estimate | None, method: str) -> Measurement:
+def _scalar(found: Estimate | None, method: str, missing: str = "no path leads from end to end") -> Measurement:
     if found is None:
-        return undetermined("no path leads from end to end", method=method)
+        return undetermined(missing, method=method)
     return measured(found.value, interval=found.interval, n=found.n, method=method)
 
 

@@ -165,3 +165,15 @@ def test_given_no_square_block_then_the_spectral_radius_says_why_it_is_missing()
     assert radius.status == "not_applicable"
     assert radius.reason == "no block keeps its shape: a Jacobian that is not square has no eigenvalues"
     assert report.model["jacobian.block_mean_log_mean"].status == "measured"
+
+
+def test_given_a_head_of_zeros_then_the_missing_gradient_is_explained_and_no_growth_is_invented() -> None:
+    network = _chain(4, 1.0)
+    nn.init.zeros_(network[3].weight)
+    report = _audit(network)
+    ratio = report.model["jacobian.gradient_ratio"]
+    assert ratio.status == "undetermined"
+    assert ratio.reason is not None
+    assert ratio.reason.startswith("no gradient comes from the output to the last block")
+    assert report.model["jacobian.end_to_end"].number == 0.0
+    assert report.model["jacobian.lyapunov"].status == "undetermined"
