@@ -19,23 +19,20 @@ resolves more than a float32 SVD does, in a fifth to all of its time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
+from critaudit.laws.gram import PIECE, Convert, gram_form
 from critaudit.laws.moments import chunks
 
 # Beyond this smaller side all singular values would take minutes.
 FULL_UP_TO = 8192
 _DOUBLE_UP_TO = 128
 _BATCHED_UP_TO = 16
-# A piece that is converted or scaled before it enters a product: 8 MB in float64.
-_PIECE = 2**20
 # An eigenvalue this many times its error gives σ to 5 digits after the square root … relative error 1/(2·factor).
 _CLEAR = 100.0
 # Enough for the largest eigenvalue of any inverse Gram matrix to settle: its top is well apart.
@@ -44,9 +41,6 @@ _BLOCK_WIDTH, _BLOCK_STEPS = 16, 40
 _SAFE_NORMS = (2.0**-40, 2.0**50)
 # A float64 Gram matrix of up to this size is no matter: 32 MB.
 _ROOM = 2**25
-
-# From a piece of a block to float32 numbers of the same shape.
-Convert: TypeAlias = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,46 +145,12 @@ def _gram(
     dtype: type[np.float32] | type[np.float64],
     convert: Convert | None = None,
 ) -> SingularValues:
-    """Square roots of the eigenvalues of the smaller of W Wᵀ and WᵀW, formed piece by piece in `dtype`."""
-    rows, columns = block.shape
-    size, length = min(rows, columns), max(rows, columns)
-    syrk = blas.ssyrk if dtype is np.float32 else blas.dsyrk
-    gram = np.zeros((size, size), dtype=dtype, order="F")
-    wide = rows <= columns
-    plain = convert is None and block.dtype == dtype and scale == 1.0
-    untouched = plain and (block.flags.c_contiguous or block.flags.f_contiguous)
-    step = length if untouched else max(1, _PIECE // size)
-    for start in range(0, length, step):
-        piece = block[:, start : start + step] if wide else block[start : start + step]
-        if convert is not None:
-            piece = convert(piece)
-        elif not untouched:
-            piece = piece.astype(dtype, order="C")
-            np.multiply(piece, dtype(scale), out=piece)
-        # BLAS reads column-major: the transpose of a row-major array needs no copy.
-        if piece.flags.f_contiguous:
-            gram = syrk(1.0, piece, beta=1.0, c=gram, trans=not wide, overwrite_c=True)
-        else:
-            gram = syrk(1.0, piece.T, beta=1.0, c=gram, trans=wide, overwrite_c=True)
-    eigenvalues = _eigenvalues(gram)
-    resolution = math.sqrt(2.0 * float(np.finfo(dtype).eps) * math.sqrt(size) * max(float(eigenvalues[0]), 0.0))
+    """Square roots of the eigenvalues of the smaller of W Wᵀ and WᵀW, formed in `dtype`."""
+    eigenvalues = gram_form(block, scale, dtype, convert).eigenvalues()
+    spread = math.sqrt(eigenvalues.size) * max(float(eigenvalues[0]), 0.0)
+    resolution = math.sqrt(2.0 * float(np.finfo(dtype).eps) * spread)
     name = "float32 Gram eigenvalues" if dtype is np.float32 else "float64 Gram eigenvalues"
     return SingularValues(np.sqrt(np.maximum(eigenvalues, 0.0)), True, name, resolution)
-
-
-def _eigenvalues(gram: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Eigenvalues, descending, of the symmetric matrix whose upper triangle is given, which is overwritten.
-
-    LAPACK's two steps by themselves, tridiagonal form and square-root-free QR: SciPy's driver takes a sixth longer.
-    """
-    size = gram.shape[0]
-    reduce, lwork, iterate = scipy.linalg.get_lapack_funcs(("sytrd", "sytrd_lwork", "sterf"), (gram,))
-    work = int(lwork(size, lower=0)[0])
-    _, diagonal, beside, _, info = reduce(gram, lower=0, lwork=work, overwrite_a=1)
-    values, failed = iterate(diagonal, beside, overwrite_d=1, overwrite_e=1) if size > 1 else (diagonal, 0)
-    if info or failed:
-        raise np.linalg.LinAlgError(f"the eigenvalues of a {size}×{size} matrix did not converge")
-    return np.asarray(values[::-1], dtype=np.float64)
 
 
 def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
@@ -235,7 +195,7 @@ def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
     beside = beside[: len(diagonal) - 1]
     direction = scipy.linalg.eigh_tridiagonal(diagonal, beside)[1][:, -1] @ basis[: len(diagonal)]
     direction *= scale / float(np.linalg.norm(direction))
-    rows = max(1, _PIECE // size)
+    rows = max(1, PIECE // size)
     lengths = [block[start : start + rows].astype(np.float64) @ direction for start in range(0, size, rows)]
     return float(np.linalg.norm(np.concatenate(lengths)))
 
@@ -269,7 +229,7 @@ def _copy(block: NDArray[np.generic], scale: float) -> NDArray[np.float32] | NDA
 def _batched(blocks: NDArray[np.generic], scale: float) -> SingularValues:
     """Many small blocks at once, in float64; a slice of the groups at a time."""
     groups, rows, columns = blocks.shape
-    step = max(1, _PIECE // (rows * columns))
+    step = max(1, PIECE // (rows * columns))
     parts = [
         np.linalg.svd(blocks[start : start + step].astype(np.float64) * scale, compute_uv=False).ravel()
         for start in range(0, groups, step)
@@ -281,7 +241,7 @@ def _batched(blocks: NDArray[np.generic], scale: float) -> SingularValues:
 def _lengths(blocks: NDArray[np.generic], scale: float) -> SingularValues:
     """A block of one row or one column has one singular value: its length."""
     flat = blocks.reshape(blocks.shape[0], -1)
-    step = max(1, _PIECE // flat.shape[1])
+    step = max(1, PIECE // flat.shape[1])
     parts = []
     for start in range(0, flat.shape[0], step):
         piece = flat[start : start + step].astype(np.float64)

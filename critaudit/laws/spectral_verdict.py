@@ -13,11 +13,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit.errors import CritauditError
+from critaudit.laws.gram import gram_form
 from critaudit.laws.marchenko_pastur import fit_marchenko_pastur
 from critaudit.laws.normal_scores import normal_scores
 from critaudit.laws.nulls import shuffle_, stable_null
 from critaudit.laws.singular_values import leading_accurate, safe_scale
-from critaudit.laws.sphericity import NoiseTest, noise_test
+from critaudit.laws.sphericity import SMALLEST_SIDE, SMALLEST_SIZE, NoiseTest, noise_test, noise_test_of_sums
 
 Array = NDArray[np.float64]
 Verdict: TypeAlias = Literal[
@@ -56,9 +58,19 @@ def rank_test(blocks: NDArray[np.generic], rng: np.random.Generator) -> tuple[No
     large entries. Raises CritauditError as `noise_test` does.
     """
     groups, rows, columns = blocks.shape
-    values = leading_accurate(blocks, 1.0, normal_scores(blocks, rng)).values
-    test = noise_test(values, rows, columns, groups=groups)
-    return test, fit_marchenko_pastur(values, rows, columns, groups=groups).spikes
+    scores = normal_scores(blocks, rng)
+    if groups > 1 or min(rows, columns) < SMALLEST_SIDE or rows * columns < SMALLEST_SIZE:
+        values = leading_accurate(blocks, 1.0, scores).values
+        test = noise_test(values, rows, columns, groups=groups)
+        return test, fit_marchenko_pastur(values, rows, columns, groups=groups).spikes
+    form = gram_form(blocks[0], 1.0, np.float32, scores)
+    if form.total <= 0.0:
+        raise CritauditError("the scores are all zero: there is nothing to compare with noise")
+    test = noise_test_of_sums(form.largest, form.total, form.squares, rows, columns)
+    if test.p >= CLAIM and test.p_top >= CLAIM:
+        return test, 0  # what the largest is not, none is
+    values = np.sqrt(np.maximum(form.eigenvalues(), 0.0))
+    return test, fit_marchenko_pastur(values, rows, columns).spikes
 
 
 def compare_shuffled(
