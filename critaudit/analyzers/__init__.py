@@ -30,13 +30,15 @@ ANALYZERS: tuple[Analyzer, ...] = (
 
 
 def select(only: Iterable[str] | None) -> tuple[Analyzer, ...]:
-    """The analyzers named in `only` ("all" for every one), in the report's order; the usual ones for None.
+    """The analyzers named in `only` ("all" for every one; a text names them by commas), in the report's order.
+
+    None means the usual ones.
 
     Raises UsageError for unknown names.
     """
     if only is None:
         return tuple(analyzer for analyzer in ANALYZERS if analyzer.usual)
-    wanted = {name.strip() for name in only}
+    wanted = {name.strip() for name in (only.split(",") if isinstance(only, str) else only)}
     known = [analyzer.id for analyzer in ANALYZERS]
     if wanted == {"all"}:
         return ANALYZERS

@@ -25,7 +25,7 @@ def measure_network(
         if analyzer.network is None:
             continue
         if view.runnable is None:
-            skipped[analyzer.id] = f"no network to run: {view.architecture.detail}"
+            skipped[analyzer.id] = f"no network to run: {view.architecture.detail}{_remedy(view)}"
             model[f"{analyzer.id}.status"] = not_applicable(skipped[analyzer.id])
             continue
         if progress is not None:
@@ -39,3 +39,10 @@ def measure_network(
         if progress is not None:
             progress(analyzer.title.lower(), 1, 1)
     return layers, model, skipped
+
+
+def _remedy(view: ModelView) -> str:
+    """What the user can do about a network that was not recognised; the other details say it themselves."""
+    if view.architecture.how != "none":
+        return ""
+    return "; name the architecture with --arch, or give critaudit.audit() the module"

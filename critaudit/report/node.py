@@ -89,10 +89,14 @@ class Node:
         """A finite number; `default` where there is none."""
         if self.value is None and default is not None:
             return default
+        return float(self._finite())
+
+    def _finite(self) -> float:
+        """A finite number as it was written: whole numbers, such as those of classes, stay whole."""
         if not _is_number(self.value):
             self.fail("a finite number")
         assert isinstance(self.value, (int, float))
-        return float(self.value)
+        return self.value
 
     def interval(self) -> tuple[float, float] | None:
         """Two finite numbers, or None."""
@@ -119,7 +123,7 @@ class Node:
         if isinstance(self.value, list):
             if self.value and all(isinstance(item, str) for item in self.value):
                 return tuple(element.text() for element in self.elements())
-            return tuple(element.number() for element in self.elements())
+            return tuple(element._finite() for element in self.elements())
         return self.fail("a finite number, a truth value, a string, or a list of numbers or strings")
 
 

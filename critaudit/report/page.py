@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from critaudit.measurement import Measurement
-from critaudit.report import measures, verdict, wording
+from critaudit.report import measures, rows, verdict, wording
 from critaudit.report.record import Finding, Layer, Report, TensorRecord
 
 # A page that a browser opens at once. What is left out is in the embedded JSON, and the page says so.
@@ -34,7 +34,7 @@ class LayerView:
     layer: Layer
     anchor: str
     cells: tuple[Cell, ...]
-    groups: tuple[tuple[str, tuple[tuple[str, Measurement], ...]], ...]
+    groups: tuple[rows.Group, ...]
     findings: int
 
 
@@ -59,7 +59,7 @@ class View:
     ledger_total: int
     ledger_groups: tuple[tuple[str, str, int], ...]
     evidence: tuple[tuple[Evidence, ...], ...]
-    model: tuple[tuple[str, Measurement], ...]
+    model: tuple[rows.Group, ...]
 
 
 def view(report: Report) -> View:
@@ -84,7 +84,7 @@ def view(report: Report) -> View:
         ledger_total=len(report.coverage.tensors),
         ledger_groups=_ledger_groups(report.coverage.tensors),
         evidence=_all_evidence(report),
-        model=tuple((name, report.model[name]) for name in measures.tabled(report.model)),
+        model=rows.groups(report.model),
     )
 
 
@@ -117,15 +117,12 @@ def _anchors(layers: tuple[Layer, ...]) -> list[str]:
 def _layer_view(
     place: int, layer: Layer, anchor: str, columns: tuple[str, ...], of_interest: Counter[str]
 ) -> LayerView:
-    groups: dict[str, list[tuple[str, Measurement]]] = {}
-    for name in measures.tabled(layer.measurements):
-        groups.setdefault(measures.analyzer(name), []).append((name, layer.measurements[name]))
     return LayerView(
         place=place + 1,
         layer=layer,
         anchor=anchor,
         cells=tuple(_cell(layer.measurements.get(name)) for name in columns),
-        groups=tuple((name, tuple(members)) for name, members in groups.items()),
+        groups=rows.groups(layer.measurements),
         findings=of_interest[layer.name],
     )
 

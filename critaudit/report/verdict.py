@@ -22,7 +22,12 @@ _AIMS = {
     "entries": ("law of the weights", ("entries.alpha",)),
     "spectrum": ("singular values", ("spectrum.norm",)),
     "edge": ("distance to the edge of chaos", ("edge.chi1",)),
+    "asymptotic": ("layers applied to their own output", ()),
     "signal": ("signal strength", ("signal.strength",)),
+    "jacobian": ("Jacobians", ()),
+    "multifractal": ("dimensions of the modes", ()),
+    "manifold": ("what becomes of a circle of inputs", ()),
+    "avalanche": ("avalanches", ()),
 }
 
 
@@ -133,10 +138,10 @@ def _worst(report: Report) -> str:
 
 
 def _unmeasured(report: Report) -> str:
-    """What was asked for and came out in no layer at all, with the most frequent reason."""
+    """What was asked for and came out in no layer at all, with the most frequent reason, which is said once."""
     if not report.layer_records:
         return ""
-    parts = []
+    gaps: dict[str, list[str]] = {}
     for name in measures.ordered([*measures.analyzers(report), *report.provenance.skipped]):
         aim, identifiers = _AIMS.get(name, (name, ()))
         held = _held(report, name, identifiers)
@@ -144,10 +149,10 @@ def _unmeasured(report: Report) -> str:
             continue
         reasons = Counter(measurement.reason for measurement in held if measurement.reason)
         reason = report.provenance.skipped.get(name) or next((words for words, _ in reasons.most_common(1)), "")
-        if not reason:
-            continue
-        parts.append(f"{printable(aim)} ({printable(reason, limit=300).rstrip('.')})")
-    return f"Not measured: {', '.join(parts)}." if parts else ""
+        if reason:
+            gaps.setdefault(printable(reason, limit=300).rstrip("."), []).append(printable(aim))
+    parts = [f"{', '.join(aims)} ({reason})" for reason, aims in gaps.items()]
+    return f"Not measured: {'; '.join(parts)}." if parts else ""
 
 
 def _held(report: Report, name: str, identifiers: tuple[str, ...]) -> list[Measurement]:

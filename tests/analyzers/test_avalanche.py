@@ -137,4 +137,5 @@ def test_given_no_twin_then_surrogates_are_run_and_the_reason_is_kept() -> None:
 def test_given_nothing_is_asked_then_it_does_not_run() -> None:
     assert AVALANCHE not in select(None)
     assert AVALANCHE in select(["all"])
+    assert [analyzer.id for analyzer in select("avalanche, edge")] == ["edge", "avalanche"]
     assert select(["avalanche"]) == (AVALANCHE,)

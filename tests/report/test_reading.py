@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critaudit.errors import CritauditError
-from critaudit.report import SCHEMA, Report
+from critaudit.report import SCHEMA, Report, wording
 from tests.report.make import small_report
 
 MINIMAL: dict[str, Any] = {"schema": SCHEMA, "source": {"name": "a.pt"}}
@@ -24,6 +24,14 @@ def test_given_an_old_file_without_optional_sections_then_it_is_read_with_defaul
     assert report.layer_records[0].kind == "other"
     assert report.source.format == "unknown"
     assert (report.findings, report.advice, report.coverage.tensors) == ((), (), ())
+
+
+def test_given_whole_numbers_in_a_list_then_they_are_whole_after_reading() -> None:
+    classes = {"signal.top_classes": {"status": "measured", "value": [7, 0.5]}}
+
+    report = Report.from_dict(MINIMAL | {"model": {"measurements": classes}})
+
+    assert wording.value(report.model["signal.top_classes"]) == "7, 0.500"
 
 
 def test_given_a_newer_file_with_unknown_fields_everywhere_then_they_are_ignored() -> None:

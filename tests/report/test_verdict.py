@@ -80,9 +80,21 @@ def without_activation() -> Report:
 
 def test_given_analyzers_that_gave_no_number_then_the_headline_names_them_with_the_reason() -> None:
     assert (
-        "Not measured: distance to the edge of chaos (the activation is not known), "
+        "Not measured: distance to the edge of chaos (the activation is not known); "
         "signal strength (no network to run: name the activation)."
     ) in verdict.sentences(without_activation())
+
+
+def test_given_one_reason_for_several_analyzers_then_it_is_said_once_behind_their_names() -> None:
+    report = without_activation()
+    provenance = replace(
+        report.provenance, skipped=dict.fromkeys(("signal", "jacobian", "manifold"), "no network to run")
+    )
+
+    said = " ".join(verdict.sentences(replace(report, provenance=provenance)))
+
+    assert said.count("no network to run") == 1
+    assert "; signal strength, Jacobians, what becomes of a circle of inputs (no network to run)." in said
 
 
 def test_given_one_layer_that_was_measured_then_its_analyzer_is_not_called_unmeasured() -> None:
