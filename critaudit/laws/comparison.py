@@ -104,7 +104,7 @@ def compare_entry_laws(values: NDArray[np.generic]) -> EntryLaws:
 
     Where a matrix (2-D) is heavier than a Gaussian but not stable, its rows and columns are brought to one scale each
     and fitted again: if the heavy tail is gone, it came from rows or columns of different scale (`scale_mixture`).
-    Takes about 0.05 s of any size, beside the binning. Raises CritauditError where `fit_stable` does.
+    Takes about 0.01 s of any size, beside the binning. Raises CritauditError where `fit_stable` does.
     Source: Vuong 1989 (tests), Hill 1975, Garwood 1936 (Poisson intervals).
     """
     array = np.asarray(values)
