@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from critaudit.cli.audit import EXIT_PARTIAL
 if TYPE_CHECKING:
     from critaudit.surveying import Progress, Survey
 
+_LINE_EVERY = 60.0  # seconds, where there is no terminal for a bar
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -31,6 +33,8 @@ def _size(text: str) -> int:
     "-o", "--output", default="critaudit-survey", show_default=True, help="Folder or fsspec URL for all results."
 )
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Who works.")
+@click.option("--cpus", type=click.FloatRange(0, min_open=True), help="Ray: processors a model.  [default: 1]")
+@click.option("--gpus", type=click.FloatRange(0), help="Ray: GPUs a model, parts of one too.  [default: 0]")
 @click.option("--workers", type=click.IntRange(1, 4096), help="Models audited side by side.  [default: one per core]")
 @click.option(
     "--time-limit", type=click.FloatRange(0, min_open=True), default=3600.0, show_default=True, help="Seconds a model."
@@ -70,7 +74,11 @@ def _say(found: Survey, quiet: bool) -> None:
         return
     from critaudit.report.wording import plural
 
-    failures = f", {plural(found.failed, 'source')} without a report (see models.csv)" if found.failed else ""
+    failures = (
+        f", {plural(found.failed, 'source')} without a report (see models.csv; --retry tries again)"
+        if found.failed
+        else ""
+    )
     click.echo(
         f"{plural(len(found), 'source')}: {found.computed} computed in {found.seconds:.1f} s, "
         f"{found.reused} there already{failures}"
@@ -84,6 +92,7 @@ def _shown(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     from rich.console import Console
 
     console = Console(stderr=True)
+    next_line = time.monotonic() + _LINE_EVERY
     if quiet:
         yield None
         return
@@ -95,9 +104,13 @@ def _shown(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         task = bar.add_task("survey", total=None, note="")
 
         def watch(progress: Progress) -> None:
+            nonlocal next_line
             left = "" if progress.left is None else f"{_duration(progress.left)} to go"
             failed = f", {progress.failed} failed" if progress.failed else ""
             bar.update(task, completed=progress.done, total=progress.total, note=f"{left}{failed}")
+            if not console.is_terminal and time.monotonic() >= next_line:
+                next_line = time.monotonic() + _LINE_EVERY
+                click.echo(f"{progress.done} of {progress.total} done, {left}{failed}", err=True)
             latest = progress.latest
             if latest is not None and latest.report is None:
                 bar.console.print(f"{latest.source}: {latest.kind}: {latest.reason}", markup=False, highlight=False)

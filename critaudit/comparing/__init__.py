@@ -113,10 +113,11 @@ def compare(a: Side, b: Side, *, only: Iterable[str] | None = None, device: str 
     started = time.perf_counter()
     side_a, side_b = _opened(a), _opened(b)
     note = ""
+    unmerged: tuple[str, ...] = ()
     if isinstance(side_a, ModelView) and isinstance(side_b, ModelView):
         joined = merged(side_a, side_b)
         if joined is not None:
-            side_b, note = without_adapters(side_b, joined[0]), joined[1]
+            side_b, note, unmerged = without_adapters(side_b, joined.matrices), joined.note, joined.left
     report_a, report_b = (_report(side, only, device, seed) for side in (side_a, side_b))
     found = match(report_a.layer_records, report_b.layer_records)
     if not found.pairs:
@@ -125,7 +126,7 @@ def compare(a: Side, b: Side, *, only: Iterable[str] | None = None, device: str 
             f"({len(report_a.layer_records)} and {len(report_b.layer_records)} layers); compare models of one kind"
         )
     distances = _distances(side_a, side_b, found, note)
-    return _comparison(report_a, report_b, found, distances, note, time.perf_counter() - started)
+    return _comparison(report_a, report_b, found, distances, note, unmerged, time.perf_counter() - started)
 
 
 def _opened(side: Side) -> ModelView | Report:
@@ -169,6 +170,7 @@ def _comparison(
     found: Matching,
     distances: list[dict[str, Measurement]],
     note: str,
+    unmerged: tuple[str, ...],
     seconds: float,
 ) -> Comparison:
     from critaudit.comparing.summary import provenance_of, summary
@@ -180,7 +182,7 @@ def _comparison(
     reshaped = tuple(b.layer_records[place].name for _, place in found.reshaped)
     model = {f"change.{name}": difference(a.model[name], b.model[name]) for name in _common_numbers(a.model, b.model)}
     model |= summary(a, b, pairs, layers, removed, added, reshaped, note)
-    findings = change_findings(a, b, pairs, layers, removed, added, reshaped)
+    findings = change_findings(a, b, pairs, layers, removed, added, reshaped, unmerged)
     report = Report(
         source=SourceRecord(f"{a.source.name} → {b.source.name}", "comparison", None, None),
         architecture=ArchitectureRecord(b.architecture.name, b.architecture.how, b.architecture.detail),

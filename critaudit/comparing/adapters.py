@@ -55,42 +55,76 @@ def scale_of(view: ModelView, rank: int) -> tuple[float, str]:
     return 1.0, "no lora_alpha was found: the scale is taken as 1"
 
 
-def merged(base: ModelView, tuned: ModelView) -> tuple[tuple[WeightMatrix, ...], str] | None:
-    """The base's matrices with the adapters of `tuned` added, and a note on the scale; None where there are none.
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A model's matrices with adapters added, in words how, and the layers of adapters that fit none of them."""
 
-    Adapters that stand inside a whole model are added to that model's own matrices.
+    matrices: tuple[WeightMatrix, ...]
+    note: str
+    left: tuple[str, ...]
+
+
+def merged(base: ModelView, tuned: ModelView) -> Merge | None:
+    """The base's matrices with the adapters of `tuned` added; None where there are none.
+
+    Adapters that stand inside a whole model are added to that model's own matrices. A tensor that holds several
+    matrices (queries, keys and values) takes an adapter's rows in their order.
     """
     pairs = adapters(tuned)
     if not pairs:
         return None
     factors = {matrix.tensor for pair in pairs for matrix in (pair.down, pair.up)}
     own = [matrix for matrix in tuned.matrices if matrix.tensor not in factors]
-    hosts = own or list(base.matrices)
-    by_layer = {_plain(matrix.tensor): place for place, matrix in enumerate(hosts)}
-    scale, note = scale_of(tuned, pairs[0].rank)
+    hosts = [replace(host, name=host.name.replace(".base_layer", "")) for host in own] or list(base.matrices)
+    by_layer: dict[str, list[int]] = {}
+    for place, matrix in enumerate(hosts):
+        by_layer.setdefault(_plain(matrix.tensor), []).append(place)
     left = []
     for pair in pairs:
-        place = by_layer.get(_plain(pair.layer))
-        if place is None or not _fits(hosts[place], pair):
+        places = _places(_plain(pair.layer), by_layer)
+        factor = scale_of(tuned, pair.rank)[0]
+        if not places or not _add(hosts, places, pair, factor):
             left.append(pair.layer)
-            continue
-        hosts[place] = _added(hosts[place], pair, scale_of(tuned, pair.rank)[0])
-    missing = f"; {len(left)} of {len(pairs)} adapters fit no layer, first {left[0]}" if left else ""
-    return tuple(hosts), f"{len(pairs) - len(left)} adapters merged with s = {scale:g} ({note}){missing}"
+    scale, origin = scale_of(tuned, pairs[0].rank)
+    note = f"{len(pairs) - len(left)} of {len(pairs)} adapters merged with s = {scale:g} ({origin})"
+    if tuned.metadata.get("use_dora") is True:
+        note += "; the magnitudes of DoRA are left out"
+    return Merge(tuple(hosts), note, tuple(left))
 
 
 def _plain(name: str) -> str:
-    return _BEFORE.sub("", name).removesuffix(".weight").replace(".base_layer", "")
+    return _BEFORE.sub("", name).removesuffix(".weight").removesuffix("_weight").replace(".base_layer", "")
 
 
-def _fits(host: WeightMatrix, pair: Adapter) -> bool:
-    return host.groups == 1 and host.rows == pair.up.rows and host.columns == pair.down.columns
+def _places(layer: str, by_layer: dict[str, list[int]]) -> list[int]:
+    """Where the layer's matrices are: by its name, else by the one name that only says more or less in front."""
+    if layer in by_layer:
+        return by_layer[layer]
+    alike = [name for name in by_layer if f".{layer}".endswith(f".{name}") or f".{name}".endswith(f".{layer}")]
+    return by_layer[alike[0]] if len(alike) == 1 else []
 
 
-def _added(host: WeightMatrix, pair: Adapter, scale: float) -> WeightMatrix:
+def _add(hosts: list[WeightMatrix], places: list[int], pair: Adapter, scale: float) -> bool:
+    """Add s·B·A to the matrices at `places`; whether it fits them."""
+    first = hosts[places[0]]
+    if first.kind == "embedding" and (first.rows, first.columns) == (pair.down.columns, pair.up.rows):
+        hosts[places[0]] = _added(first, pair, scale, slice(None), turned=True)
+        return True
+    parts = [hosts[place] for place in places]
+    fits = all(part.groups == 1 and part.columns == pair.down.columns for part in parts)
+    if not fits or sum(part.rows for part in parts) != pair.up.rows:
+        return False
+    start = 0
+    for place, part in zip(places, parts, strict=True):
+        hosts[place] = _added(part, pair, scale, slice(start, start + part.rows))
+        start += part.rows
+    return True
+
+
+def _added(host: WeightMatrix, pair: Adapter, scale: float, rows: slice, *, turned: bool = False) -> WeightMatrix:
     def read() -> NDArray[np.generic]:
-        step = scale * (pair.up.read()[0].astype(np.float64) @ pair.down.read()[0].astype(np.float64))
-        return np.asarray(host.read().astype(np.float64) + step, dtype=np.float32)
+        step = scale * (pair.up.read()[0][rows].astype(np.float64) @ pair.down.read()[0].astype(np.float64))
+        return np.asarray(host.read().astype(np.float64) + (step.T if turned else step), dtype=np.float32)
 
     return replace(host, _read=read, dtype="float32")
 

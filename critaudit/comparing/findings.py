@@ -28,6 +28,7 @@ def change_findings(
     removed: Sequence[str],
     added: Sequence[str],
     reshaped: Sequence[str],
+    unmerged: Sequence[str],
 ) -> Iterator[Finding]:
     """Layers in one model only, changes of regime, crossings of the edge, and new findings of B that A did not have."""
     for names, text in (
@@ -44,6 +45,17 @@ def change_findings(
                 f"{plural(len(names), 'layer')} {have}: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}.",
                 ("change.layers_compared",),
             )
+    if unmerged:
+        yield Finding(
+            "change.adapters",
+            "warning",
+            None,
+            f"{plural(len(unmerged), 'adapter')} of B {'fits' if len(unmerged) == 1 else 'fit'} no layer and "
+            f"{'is' if len(unmerged) == 1 else 'are'} not in this comparison: {', '.join(unmerged[:3])}"
+            f"{' …' if len(unmerged) > 3 else ''}.",
+            ("change.layers_compared",),
+            "Is A the model that they were trained on?",
+        )
     yield from _regimes(layers)
     for pair in pairs:
         yield from _edge(pair)

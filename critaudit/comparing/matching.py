@@ -23,7 +23,7 @@ class Named(Protocol):
 class Matching:
     """Pairs of places (in A, in B) and how each was found, and the places that have no partner.
 
-    `reshaped` are pairs of one name and two shapes: they are compared in what does not need equal shapes.
+    `reshaped` are pairs of one name and two shapes, which are named and not compared.
     """
 
     pairs: tuple[tuple[int, int, How], ...]

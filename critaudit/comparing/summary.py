@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from critaudit.auditing.provenance import circumstances
 from critaudit.measurement import Measurement, measured
 from critaudit.report import Layer, Provenance, Report
-from critaudit.report.wording import number, plural, share
+from critaudit.report.wording import number, plural
 
 if TYPE_CHECKING:
     from critaudit.comparing import Pair
@@ -41,19 +41,23 @@ def summary(
     if numbers:
         same = sum(value == 0.0 for value in numbers)
         found["change.layers_unchanged"] = measured(same, n=len(numbers), method="layers without a changed entry")
+        unknown = len(distances) - len(numbers)
         largest = max(numbers)
         typical = math.exp(sum(math.log(value) for value in numbers if value) / max(1, len(numbers) - same))
         if same == len(numbers):
-            said.append("Their weights are identical.")
+            said.append("Their weights are identical." if not unknown else "The other weights are identical.")
         else:
+            changed = len(numbers) - same
             said.append(
-                f"{share(1 - same / len(numbers)) if same else 'All'} of the compared layers changed, typically by "
-                f"{share(min(typical, 1.0)) if typical < 1 else number(typical) + ' times'} of their norm, at most by "
-                f"{number(largest)} times."
+                f"{changed} of {plural(len(numbers), 'layer')} changed, typically by {number(typical)} of the layer's "
+                f"norm, at most by {number(largest)}."
             )
             found["change.relative_typical"] = measured(
                 typical, n=len(numbers) - same, method="geometric mean of ‖B − A‖/‖A‖ over the layers that changed"
             )
+    unmeasured = len(distances) - len(numbers)
+    if numbers and unmeasured:
+        said.insert(1, f"{plural(unmeasured, 'layer')} without a distance of weights: see the table for the reasons.")
     if note:
         said.append(f"{note[0].upper()}{note[1:]}.")
     return found | {"change.summary": measured(tuple(said))}

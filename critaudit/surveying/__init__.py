@@ -111,6 +111,8 @@ def survey(
     output: str | os.PathLike[str],
     engine: Literal["local", "ray"] | Engine = "local",
     workers: int | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
     time_limit: float = 3600.0,
     memory_limit: int | None = None,
     only: Iterable[str] | None = None,
@@ -130,7 +132,9 @@ def survey(
     only what is not there: results are found by content, version and settings; `retry` computes failures again. Every
     model has a process of its own, which ends after `time_limit` seconds or beyond `memory_limit` bytes of private
     memory.
-    `workers` run side by side (default: one per core); their number and the engine change no result. The remaining
+    `workers` run side by side (default: one per core); their number and the engine change no result.
+    On Ray a model takes `cpus` processors (1) and `gpus` GPUs (0; parts of one are allowed) of its node, and
+    `memory_limit` of its memory. The remaining
     options are those of `critaudit.audit`.
 
     Raises UsageError where the options do not fit or another survey writes to `output`, StoreError where that place
@@ -147,7 +151,7 @@ def survey(
     workers = _cores() if workers is None else workers
     if workers < 1:
         raise UsageError(f"workers is {workers}; a number from 1 is expected")
-    runner = _engine(engine, workers)
+    runner = _engine(engine, workers, cpus, gpus)
     spelled = expand(listed, random_weights=random_weights)
     store = Store(output)
     with store.place.locked():
@@ -236,7 +240,11 @@ def _checked(only: Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(analyzer.id for analyzer in select(chosen))
 
 
-def _engine(engine: Literal["local", "ray"] | Engine, workers: int) -> Engine:
+def _engine(
+    engine: Literal["local", "ray"] | Engine, workers: int, cpus: float | None = None, gpus: float | None = None
+) -> Engine:
+    if engine != "ray" and not cpus is gpus is None:
+        raise UsageError("cpus and gpus are for the engine ray; workers says how many models the local one audits")
     from critaudit.surveying.engines import LocalEngine
 
     if engine == "local":
@@ -244,7 +252,7 @@ def _engine(engine: Literal["local", "ray"] | Engine, workers: int) -> Engine:
     if engine == "ray":
         from critaudit.surveying.ray_engine import RayEngine
 
-        return RayEngine(workers)
+        return RayEngine(workers, cpus=1.0 if cpus is None else cpus, gpus=gpus or 0.0)
     if isinstance(engine, str):
         raise UsageError(f"there is no engine {one_line(engine, 40)!r}; local and ray are known")
     return engine

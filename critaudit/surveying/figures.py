@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from critaudit.report import measures, wording
 from critaudit.report.figures import axes
 from critaudit.report.figures.points import rounded, safe
-from critaudit.report.figures.style import GUIDE, Spec, figure, level
+from critaudit.report.figures.style import GUIDE, Spec, figure, level, template
 from critaudit.surveying.summary import Summary
 from critaudit.theory.phase_lines_table import ORDERED_LINE
 
-_FAMILIES = 8
+_FAMILIES = 7  # as many as there are colours
+_RANKED = 40
 _BINS = 60
 _DEPTHS = 10
 _LAYERS = "Every weight matrix of every model counts once, so that large models weigh more than small ones."
@@ -31,6 +32,7 @@ def figures(summary: Summary) -> list[dict[str, Any]]:
     if _has(summary, "entries.alpha") and _has(summary, "entries.g_forward"):
         drawn.append(("models_in_plane", _plane(summary)))
     if _has(summary, "entries.alpha"):
+        drawn.append(("models_by_alpha", _ranking(summary, "entries.alpha")))
         drawn.append(("alpha_by_depth", _by_depth(summary, "entries.alpha")))
         drawn.append(("alpha_by_kind", _by_kind(summary, "entries.alpha")))
     if _has(summary, "edge.chi1"):
@@ -59,6 +61,12 @@ def _families(summary: Summary) -> list[str]:
     return named[:_FAMILIES]
 
 
+def _colour(family: str | None, kept: list[str]) -> str:
+    """One colour per family in all figures, grey for the rest."""
+    colours: list[str] = template(dark=False)["layout"]["colorway"]
+    return colours[kept.index(family)] if family in kept else GUIDE
+
+
 def _histogram(summary: Summary, name: str, *, log: bool) -> Spec:
     """Stacked counts per bin, a colour per family, over the middle 99.8 % of the values."""
     values = summary.values[name]
@@ -81,6 +89,7 @@ def _histogram(summary: Summary, name: str, *, log: bool) -> Spec:
             {
                 "type": "bar",
                 "name": safe(family),
+                "marker": {"color": _colour(family, kept)},
                 "x": [rounded(float(10**x) if log else float(x)) for x in middles],
                 "y": counts.tolist(),
                 "width": [rounded(float(w)) for w in (np.diff(10**edges) if log else np.diff(edges))],
@@ -108,7 +117,7 @@ def _histogram(summary: Summary, name: str, *, log: bool) -> Spec:
 def _plane(summary: Summary) -> Spec:
     """A mark per model at the medians of α and g, with bars over the middle half of its layers."""
     rows = [row for row in summary.rows if {"entries.alpha", "entries.g_forward"} <= row.spreads.keys()]
-    kept = [name for name, _ in Counter(row.family for row in rows if row.family).most_common(_FAMILIES)]
+    kept = _families(summary)
     places = {row.source: place for place, row in enumerate(summary.rows, start=1)}
     traces = []
     for family in [*kept, None]:
@@ -125,7 +134,7 @@ def _plane(summary: Summary) -> Spec:
                 "name": safe(family or "other"),
                 "x": [rounded(a.median) for a in alphas],
                 "y": [rounded(g.median) for g in gs],
-                "marker": {"size": 9 if bars else 6},
+                "marker": {"size": 9 if bars else 6, "color": _colour(family, kept)},
                 "customdata": [places[row.source] for row in members],
                 "text": [safe(row.architecture or row.source) for row in members],
                 "hovertemplate": "%{text}<br>α = %{x:.3g}, g = %{y:.3g}<extra></extra>",
@@ -157,6 +166,53 @@ def _plane(summary: Summary) -> Spec:
     )
 
 
+def _ranking(summary: Summary, name: str) -> Spec:
+    """The models in the order of their medians, with the medians' intervals; of many, both ends of the order."""
+    rows = sorted((row for row in summary.rows if name in row.spreads), key=lambda row: row.spreads[name].median)
+    half = _RANKED // 2
+    shown = rows if len(rows) <= _RANKED else [*rows[:half], *rows[-half:]]
+    ranks = {row.source: rank for rank, row in enumerate(rows, start=1)}
+    places = {row.source: place for place, row in enumerate(summary.rows, start=1)}
+    spreads = [row.spreads[name] for row in shown]
+    ends = [(one.median, one.median) if one.interval is None else one.interval for one in spreads]
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [rounded(one.median) for one in spreads],
+        "y": [f"{ranks[row.source]}. {safe(_short(row.architecture or row.source))}" for row in shown],
+        "customdata": [places[row.source] for row in shown],
+        "text": [f"{safe(row.source)}, {one.n} layers" for row, one in zip(shown, spreads, strict=True)],
+        "hovertemplate": "%{text}<br>median %{x:.4g}<extra></extra>",
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [rounded(high - one.median) for one, (_, high) in zip(spreads, ends, strict=True)],
+            "arrayminus": [rounded(one.median - low) for one, (low, _) in zip(spreads, ends, strict=True)],
+            "thickness": 1.5,
+            "width": 0,
+        },
+        "showlegend": False,
+    }
+    measure = measures.describe(name)
+    some = f" The first and last {half} of {len(rows)} are shown." if len(rows) > _RANKED else ""
+    return figure(
+        [trace],
+        title=f"Models in the order of their median {measure.label} {measure.symbol or ''}",
+        caption="Bars are 95 % intervals of the median over a model's layers (from order statistics, as if the layers "
+        "were independent); where there are fewer than six layers there is none. Where bars overlap, the data do not "
+        f"decide the order, and it is none of quality.{_caveat(name)}{some}",
+        n=len(rows),
+        height=120 + 22 * len(shown),
+        xaxis=axes.axis(f"median {measure.heading}"),
+        yaxis=axes.axis("", type="category", autorange="reversed", dtick=1),
+    )
+
+
+def _short(name: str) -> str:
+    """The end of a long path, which tells models apart."""
+    return name if len(name) <= 32 else f"…{name[-31:]}"
+
+
 def _bars(spreads: list[Any]) -> dict[str, Any]:
     return {
         "type": "data",
@@ -184,7 +240,8 @@ def _by_depth(summary: Summary, name: str) -> Spec:
             "name": "middle half of all layers",
         },
     ]
-    for family in _families(summary):
+    families = _families(summary)
+    for family in families:
         mask = summary.family == family
         if np.isfinite(values[mask]).sum() < _DEPTHS:
             continue
@@ -193,6 +250,7 @@ def _by_depth(summary: Summary, name: str) -> Spec:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": safe(family),
+                "line": {"color": _colour(family, families)},
                 "x": middles,
                 "y": [q[1] for q in _quartiles(values[mask], bins[mask])],
                 "hovertemplate": f"{safe(family)}<br>%{{y:.4g}}<extra></extra>",
@@ -259,7 +317,7 @@ def _by_kind(summary: Summary, name: str) -> Spec:
 
 def _caveat(name: str) -> str:
     if name == "entries.alpha":
-        return " A fitted α below 2 does not prove a stable law: see the verdicts in the table of layers."
+        return " A fitted α below 2 does not prove a stable law: see the verdicts in the models' reports."
     if name == "edge.chi1":
         return " Computed as if weights were independent, without normalisation and residual paths."
     return ""

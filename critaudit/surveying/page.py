@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -37,12 +38,19 @@ def render(summary: Summary, *, name: str) -> str:
         sentences=_sentences(summary),
         columns=[measures.describe(column) for column in summary.columns],
         rows=[(place, row, _cells(row, summary.columns)) for place, row in enumerate(summary.rows, start=1)],
+        folder=common_folder([row.source for row in summary.rows]),
         families=sorted({row.family for row in summary.rows if row.family}),
         failures=[row for row in summary.rows if row.status not in _AUDITED][:_REASONS],
         failed=sum(row.status not in _AUDITED for row in summary.rows),
         outliers=summary.outliers,
         pages={row.source: row.page for row in summary.rows},
     )
+
+
+def common_folder(sources: list[str]) -> str:
+    """The beginning that all sources share, up to a slash: names in the page leave it out. "" where there is none."""
+    begin = os.path.commonprefix(sources)
+    return begin[: begin.rfind("/") + 1] if len(sources) > 1 else ""
 
 
 def _sentences(summary: Summary) -> list[str]:

@@ -13,6 +13,15 @@ from critaudit.errors import CritauditError, UsageError
 from critaudit.text import printable
 
 
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()  # once, while there are no threads
+
+
 class StoreError(CritauditError):
     """The place of a survey's results refuses to be read or written: full, gone, not ours."""
 
@@ -73,6 +82,7 @@ class LocalPlace:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
+                Path(temporary).chmod(0o666 & ~_UMASK)  # mkstemp's are for their owner only
                 Path(temporary).replace(target)
             except BaseException:
                 with contextlib.suppress(OSError):

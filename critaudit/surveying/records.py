@@ -56,7 +56,8 @@ class Task:
 class Outcome:
     """What became of a task: the report's JSON and its page, or the `reason` in one line why there is none.
 
-    `seconds` and `peak_memory` (bytes) are this run's; tables leave them out, since no two runs agree on them.
+    `rows` is the report's part of the tables (`surveying.tables.packed_rows`). `seconds` and `peak_memory` (bytes) are
+    this run's; tables leave them out, since no two runs agree on them.
     """
 
     key: str
@@ -67,6 +68,7 @@ class Outcome:
     reason: str | None
     seconds: float
     peak_memory: int | None
+    rows: bytes | None = None
 
 
 def identity(source: str, audit: Audit) -> dict[str, Any]:

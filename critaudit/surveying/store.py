@@ -1,7 +1,8 @@
 """A survey's results, one file each: whole or not there, and found again by content, tool and settings.
 
 `reports/STEM.KEY.DIGEST.json` is a report, `failures/STEM.KEY.DIGEST.json` says why there is none, and
-`pages/STEM.KEY.html` shows the report. DIGEST is that of the file's own bytes: a result that was damaged since is
+`pages/STEM.KEY.html` shows the report; `rows/STEM.KEY.json` is its part of the tables, so that these are written
+without reading every report again. DIGEST is that of the file's own bytes: a result that was damaged since is
 noticed, removed and computed again.
 """
 
@@ -85,7 +86,11 @@ class Store:
         stem = f"{_stem(task.source)}.{task.key}"
         if outcome.page is not None:
             self.place.write(f"pages/{stem}.html", outcome.page)
-        name = f"{folder}/{stem}.{_digest(content)}.json"
+        digest = _digest(content)
+        if outcome.rows is not None:
+            mark = _digest(digest.encode() + outcome.rows)
+            self.place.write(f"rows/{stem}.json", mark.encode() + b"\n" + outcome.rows)
+        name = f"{folder}/{stem}.{digest}.json"
         self.place.write(name, content)
         self._names[task.key] = name
 
@@ -99,6 +104,18 @@ class Store:
         if not name.startswith("reports/"):
             return None
         return f"pages/{name.removeprefix('reports/').rsplit('.', 2)[0]}.html"
+
+    def rows(self, key: str) -> bytes | None:
+        """The report's part of the tables as it was kept with it; None where there is none that is whole."""
+        name = self._names.get(key, "")
+        if not name.startswith("reports/"):
+            return None
+        stem, digest, _ = name.removeprefix("reports/").rsplit(".", 2)
+        try:
+            mark, _, rows = self.place.read(f"rows/{stem}.json").partition(b"\n")
+        except StoreError:
+            return None
+        return rows if mark == _digest(digest.encode() + rows).encode() else None
 
     def result(self, key: str) -> Report | Failure | None:
         """The result of a task, None where there is none. Raises StoreError where it was damaged meanwhile."""

@@ -25,12 +25,16 @@ _FAR = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of a model's layers and the range of their middle half; `n` layers have the measurement."""
+    """The middle of a model's layers and the range of their middle half; `n` layers have the measurement.
+
+    `interval` holds the median with 95 % confidence; None for fewer than six layers.
+    """
 
     median: float
     low: float
     high: float
     n: int
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,21 @@ def _spread(column: pd.Series) -> Spread | None:
     if not values.size:
         return None
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return Spread(float(median), float(low), float(high), int(values.size))
+    return Spread(float(median), float(low), float(high), int(values.size), median_interval(values))
+
+
+def median_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The 95 % interval of the median that holds for any distribution: two of the ordered values, by binomial ranks.
+
+    None for fewer than six values, of which not even the range holds the median so often (Conover 1999, ch. 3.2).
+    """
+    from scipy.stats import binom
+
+    rank = int(binom.ppf(0.025, values.size, 0.5))
+    if rank < 1:
+        return None
+    ordered = np.sort(values)
+    return float(ordered[rank - 1]), float(ordered[values.size - rank])
 
 
 def _outliers(layers: pd.DataFrame, columns: tuple[str, ...]) -> tuple[Outlier, ...]:

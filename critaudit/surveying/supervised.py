@@ -18,6 +18,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from critaudit.surveying.places import StoreError
 from critaudit.surveying.records import Kind, Limits, Outcome, Task, one_line
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # What every worker needs, imported once in the process that the workers are forked from.
 _PRELOADED = ["critaudit.auditing", "critaudit.surveying.supervised", "torch", "scipy.stats", "scipy.optimize"]
 _POLL = 0.2
+# What a worker leaves of an audit: the report, its page, and its rows in the tables.
+_FILES = ("report.json", "page.html", "rows.json")
 _starting = threading.Lock()
 
 
@@ -33,10 +36,16 @@ def supervise(task: Task, limits: Limits, stop: threading.Event | None = None) -
     """Audit in a fresh process and say what came of it; never raises for anything that the audit does.
 
     The process is killed when it takes longer than `limits.seconds`, or when `stop` is set (the outcome is then of kind
-    "crashed" with the reason "stopped").
+    "crashed" with the reason "stopped"). Raises StoreError where the folder for temporary files is full or not there.
     """
     started = time.monotonic()
-    scratch = Path(tempfile.mkdtemp(prefix="critaudit-survey-"))
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="critaudit-survey-"))
+    except OSError as error:
+        raise StoreError(
+            f"{tempfile.gettempdir()}: a worker's files cannot be written ({error.strerror}); mend it, or set TMPDIR, "
+            "and run the same command again"
+        ) from None
     try:
         process = _start(task, limits, scratch)
         ended = _wait(process, started + limits.seconds, stop)
@@ -96,6 +105,7 @@ def _outcome(task: Task, limits: Limits, scratch: Path, process: BaseProcess, en
     peak: int | None = None
     report: bytes | None = None
     page: bytes | None = None
+    rows: bytes | None = None
     kind: Kind = "crashed"
     reason: str | None
     if ended == "timeout":
@@ -109,8 +119,8 @@ def _outcome(task: Task, limits: Limits, scratch: Path, process: BaseProcess, en
         else:
             kind, reason, peak = note["kind"], note["reason"], note["peak_memory"]
             if kind == "audited":
-                report, page = ((scratch / name).read_bytes() for name in ("report.json", "page.html"))
-    return Outcome(task.key, task.source, kind, report, page, reason, seconds, peak)
+                report, page, rows = ((scratch / name).read_bytes() for name in _FILES)
+    return Outcome(task.key, task.source, kind, report, page, reason, seconds, peak, rows)
 
 
 def _note(scratch: Path) -> dict[str, Any] | None:
@@ -155,14 +165,16 @@ def _audit(task: Task, place: Path) -> tuple[Kind, str | None]:
     from critaudit.errors import CritauditError
     from critaudit.report.html import render
     from critaudit.report.writing import to_json
+    from critaudit.surveying.tables import packed_rows
 
     settings = asdict(task.audit)
     try:
         report = audit(task.source, jobs=1, **settings)
         if task.sha256 is not None and report.source.sha256 != task.sha256:
             return "changed", "the file changed while it was audited; run the survey again"
-        _write(place / "report.json", to_json(report).encode())
-        _write(place / "page.html", render(report, shared="../assets").encode())
+        contents = (to_json(report).encode(), render(report, shared="../assets").encode(), packed_rows(report))
+        for name, content in zip(_FILES, contents, strict=True):
+            _write(place / name, content)
     except CritauditError as error:
         return ("memory" if _is_out_of_memory(error) else "refused"), str(error)
     except Exception as error:  # ours or the network's own: a row with the reason, not a lost survey

@@ -54,41 +54,62 @@ _LAYER_COLUMNS = (
 def write_tables(store: Store, entries: Iterable[tuple[str, str]]) -> dict[str, int]:
     """Write the tables for `entries`, pairs of source and key in the survey's order; how many rows each has.
 
-    Two passes over the results: the first finds the columns. No more than one report is in memory. A measurement is a
-    column named by its ID, its interval the columns ID.low and ID.high; series of numbers stay in the reports, whose
-    names hold the key. Sources without a result yet have the status "pending". Raises StoreError.
+    Two passes over the results: the first finds the columns. No more than one model's rows are in memory. A measurement
+    is a column named by its ID, its interval the columns ID.low and ID.high; series of numbers stay in the reports,
+    whose names hold the key. Sources without a result yet have the status "pending". Raises StoreError.
     """
     entries = list(entries)
     model_kinds: dict[str, str] = {}
     layer_kinds: dict[str, str] = {}
-    for _, key in entries:
-        found = store.result(key)
-        if isinstance(found, Report):
-            _note_columns(found.model.items(), model_kinds)
-            for layer in found.layer_records:
-                _note_columns(layer.measurements.items(), layer_kinds)
+    for key in dict.fromkeys(key for _, key in entries):
+        rows = _rows(store, key)
+        for known, found in ((model_kinds, rows["model_kinds"]), (layer_kinds, rows["layer_kinds"])):
+            for name, kind in found.items():
+                known[name] = kind if known.get(name, kind) == kind else "string"
     models = _Table(_schema(_MODEL_COLUMNS, model_kinds))
     layers = _Table(_schema(_LAYER_COLUMNS, layer_kinds))
     with tempfile.TemporaryDirectory(prefix="critaudit-tables-") as scratch:
         folder = Path(scratch)
         with models.open(folder / "models"), layers.open(folder / "layers"):
             for source, key in entries:
-                found = store.result(key)
-                models.add(_model_row(source, key, found))
-                if isinstance(found, Report):
-                    for row in layer_rows(source, found):
-                        layers.add(row)
+                rows = _rows(store, key)
+                models.add({"source": source, "key": key} | rows["model"])
+                for row in rows["layers"]:
+                    layers.add({"source": source} | row)
         for name in TABLES:
             store.place.take(name, folder / name)
     return {"models": models.rows, "layers": layers.rows}
 
 
-def layer_rows(source: str, report: Report) -> Iterator[Row]:
+def packed_rows(report: Report) -> bytes:
+    """A report's rows in the tables as JSON, with the columns that they need; the source and key are added later."""
+    return json.dumps(_rows_of(report), ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _rows(store: Store, key: str) -> dict[str, Any]:
+    """The rows that a worker left beside the report, else those made from what the store has."""
+    packed = store.rows(key)
+    rows: dict[str, Any] = _rows_of(store.result(key)) if packed is None else json.loads(packed)
+    return rows
+
+
+def _rows_of(found: Report | Failure | None) -> dict[str, Any]:
+    model_kinds: dict[str, str] = {}
+    layer_kinds: dict[str, str] = {}
+    layers: list[Row] = []
+    if isinstance(found, Report):
+        _note_columns(found.model.items(), model_kinds)
+        for layer in found.layer_records:
+            _note_columns(layer.measurements.items(), layer_kinds)
+        layers = list(_layer_rows(found))
+    return {"model": _model_row(found), "model_kinds": model_kinds, "layers": layers, "layer_kinds": layer_kinds}
+
+
+def _layer_rows(report: Report) -> Iterator[Row]:
     """One row per weight matrix: where it stands and its measurements."""
     count = len(report.layer_records)
     for place, layer in enumerate(report.layer_records):
         yield {
-            "source": source,
             "family": family(report.architecture.name),
             "layer": place + 1,
             "depth": (place + 0.5) / count,
@@ -108,17 +129,15 @@ def family(architecture: str | None) -> str | None:
     return found.group(1) if found else name or None
 
 
-def _model_row(source: str, key: str, found: Report | Failure | None) -> Row:
+def _model_row(found: Report | Failure | None) -> Row:
     if found is None:
-        return {"source": source, "status": "pending", "key": key}
+        return {"status": "pending"}
     if isinstance(found, Failure):
-        return {"source": source, "status": found.kind, "reason": found.reason, "key": key}
+        return {"status": found.kind, "reason": found.reason}
     severities = [finding.severity for finding in found.findings]
     return {
-        "source": source,
         "status": "partial" if found.coverage.problems else "audited",
         "reason": found.coverage.problems[0] if found.coverage.problems else None,
-        "key": key,
         "sha256": found.source.sha256,
         "format": found.source.format,
         "architecture": found.architecture.name,

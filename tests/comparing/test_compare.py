@@ -116,3 +116,71 @@ def test_a_comparison_is_a_report_that_reads_back_and_renders(tmp_path: Path):
     page = found.to_html(tmp_path / "c.html").read_text()
     assert "have 2 layers in common" in page
     assert "change_by_depth" in found.report.figures
+
+
+def gpt2(folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
+    """GPT-2's names and its Conv1D layers, which are stored as inputs × outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, inputs, outputs in (("attn.c_attn", 8, 24), ("attn.c_proj", 8, 8), ("mlp.c_fc", 8, 32)):
+        tensors[f"h.0.{name}.weight"] = torch.randn(inputs, outputs, generator=generator)
+        tensors[f"h.0.{name}.bias"] = torch.zeros(outputs)
+    tensors["wte.weight"] = torch.randn(50, 8, generator=generator)
+    folder.mkdir(exist_ok=True)
+    save_file(tensors, folder / "model.safetensors")
+    return tensors
+
+
+def test_adapters_of_transposed_packed_and_embedded_layers_give_the_merged_model(tmp_path: Path):
+    base = gpt2(tmp_path / "base")
+    generator = torch.Generator().manual_seed(1)
+    factors, merged = {}, dict(base)
+    for name, inputs, outputs in (("h.0.attn.c_attn", 8, 24), ("h.0.attn.c_proj", 8, 8), ("wte", 50, 8)):
+        down, up = torch.randn(2, inputs, generator=generator), torch.randn(outputs, 2, generator=generator)
+        a, b = ("lora_embedding_A", "lora_embedding_B") if name == "wte" else ("lora_A.weight", "lora_B.weight")
+        factors[f"base_model.model.transformer.{name}.{a}"] = down
+        factors[f"base_model.model.transformer.{name}.{b}"] = up
+        merged[f"{name}.weight"] = base[f"{name}.weight"] + 2.0 * (up @ down).T
+    for folder, tensors in (("adapter", factors), ("merged", merged)):
+        (tmp_path / folder).mkdir()
+        name = "adapter_model" if folder == "adapter" else "model"
+        save_file(
+            {key: value.contiguous() for key, value in tensors.items()}, tmp_path / folder / f"{name}.safetensors"
+        )
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "fan_in_fan_out": True}
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(settings))
+    found, expected = (compare(tmp_path / "base", tmp_path / other, only=["edge"]) for other in ("adapter", "merged"))
+    ours, theirs = ({one.name: one.measurements for one in made.report.layer_records} for made in (found, expected))
+    assert ours.keys() == theirs.keys()
+    assert len(ours) == 6  # queries, keys and values apart
+    for name, measurements in theirs.items():
+        relative = ours[name]["change.relative"].value
+        assert relative == pytest.approx(measurements["change.relative"].value, rel=1e-5)
+        assert (relative == 0.0) == ("c_fc" in name)
+    assert "3 of 3 adapters merged with s = 2" in " ".join(found.report.model["change.summary"].value)
+
+
+def test_adapters_that_fit_no_layer_are_named_and_nothing_is_called_merged(tmp_path: Path):
+    gpt2(tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    factors = {"base_model.model.elsewhere.lora_A.weight": torch.ones(2, 8)}
+    factors["base_model.model.elsewhere.lora_B.weight"] = torch.ones(8, 2)
+    save_file(factors, tmp_path / "adapter" / "adapter_model.safetensors")
+    report = compare(tmp_path / "base", tmp_path / "adapter", only=["edge"]).report
+    findings = [finding for finding in report.findings if finding.rule == "change.adapters"]
+    assert len(findings) == 1
+    assert "elsewhere" in findings[0].text
+    assert "0 of 1 adapters merged" in " ".join(report.model["change.summary"].value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_layer_with_weights_that_are_no_numbers_is_not_called_identical(value: float):
+    a, b = net(0), net(0)
+    with torch.no_grad():
+        b[0].weight[0, 0] = value
+    report = compare(a, b, only=["edge"]).report
+    said = " ".join(report.model["change.summary"].value)
+    assert "1 layer without a distance" in said
+    assert "Their weights are identical" not in said
+    assert any(finding.rule == "change.new_finding" for finding in report.findings)
+    json.dumps(report.to_dict(), allow_nan=False)

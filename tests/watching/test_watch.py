@@ -134,3 +134,62 @@ def test_results_inside_the_watched_folder_are_not_watched(tmp_path: Path):
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="no such folder"):
         watch(tmp_path / "none", output=tmp_path / "out")
+
+
+def test_a_checkpoint_that_is_overwritten_or_deleted_stays_in_the_trajectory(tmp_path: Path):
+    runs, output = tmp_path / "runs", tmp_path / "out"
+    runs.mkdir()
+    save(runs / "last.pt", scale=1, epoch=1)
+    look(runs, output)
+    save(runs / "last.pt", scale=2, epoch=2)
+    report, said = look(runs, output)
+    assert said == [("last.pt", "audited")]
+    assert report is not None
+    assert report.model["trajectory.steps"].value == (1.0, 2.0)
+    (runs / "last.pt").unlink()
+    report, said = look(runs, output)
+    assert not said
+    assert report is not None
+    assert report.model["trajectory.steps"].value == (1.0, 2.0)
+
+
+def test_a_checkpoint_written_again_at_the_same_step_replaces_the_earlier_one(tmp_path: Path):
+    runs, output = tmp_path / "runs", tmp_path / "out"
+    runs.mkdir()
+    save(runs / "epoch-3.pt", scale=1)
+    look(runs, output)
+    save(runs / "epoch-3.pt", scale=5)
+    report, _ = look(runs, output)
+    assert report is not None
+    assert report.model["trajectory.steps"].value == (3.0,)
+
+
+def test_other_settings_begin_another_trajectory(tmp_path: Path):
+    runs, output = tmp_path / "runs", tmp_path / "out"
+    runs.mkdir()
+    save(runs / "a.pt", scale=1, epoch=1)
+    look(runs, output)
+    (runs / "a.pt").unlink()
+    save(runs / "b.pt", scale=1, epoch=2)
+    report = watch(runs, output=output, interval=0.05, idle=0.0, audit=Audit(only=("edge",), seed=1))
+    assert report is not None
+    assert report.model["trajectory.steps"].value == (2.0,)
+
+
+def test_folders_of_one_model_are_checkpoints_with_the_number_of_the_folder(tmp_path: Path):
+    from safetensors.torch import save_file
+
+    runs = tmp_path / "runs"
+    for step in (500, 1000):
+        folder = runs / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        for shard in (1, 2):
+            weights = {f"layer.{shard}.weight": torch.randn(6, 6)}
+            save_file(weights, folder / f"model-{shard:05d}-of-00002.safetensors")
+        (folder / "optimizer.pt").write_text("x")
+    (runs / "step_1500").mkdir()
+    save(runs / "step_1500" / "weights.pt", scale=1)
+    report, said = look(runs, tmp_path / "out")
+    assert sorted(said) == [("checkpoint-1000", "audited"), ("checkpoint-500", "audited"), ("weights.pt", "audited")]
+    assert report is not None
+    assert report.model["trajectory.steps"].value == (500.0, 1000.0, 1500.0)
