@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 LEAST_DECADES = 1.5
 """Sizes and durations must follow a power law over as many decades each."""
-GREATEST_DRIFT = 0.4
+GREATEST_DRIFT = 0.25
 """A power law is claimed where the local exponent cannot change by more than this over the range (95 %, one side)."""
 SYSTEMATIC_FLOOR = (0.02, 0.03, 0.03)
 """Systematic errors of τ, α and 1/σνz, added in quadrature to the bootstrap's.
