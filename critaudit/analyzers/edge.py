@@ -123,7 +123,7 @@ def _coupling_plane(
             method="J − J at the boundary; interval from those of J and J₀",
             reason=caveat,
         ),
-        "edge.phase": measured(phase, n=n, method="(J₀, J) against Zhang21's boundary"),
+        "edge.phase": measured(phase, n=n, method="(J₀, J) against Zhang21's boundary", reason=caveat),
     }
 
 

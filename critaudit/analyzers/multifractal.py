@@ -114,7 +114,7 @@ def _summary(layers: Sequence[Layer]) -> Measurements:
     return {
         "multifractal.gap_mean": measured(
             math.fsum(gaps) / len(gaps),
-            interval=(min(gaps), max(gaps)),
+            interval=(min(gaps), max(gaps)) if len(gaps) > 1 else None,
             n=len(gaps),
             method=f"D₂ of Gaussian vectors less that of the left vectors, mean over layers at least {_SITES} wide; "
             "interval: their range",

@@ -134,7 +134,8 @@ def _worst(report: Report) -> str:
     where = f" in {printable(worst.layer)}" if worst.layer and printable(worst.layer) not in worst.text else ""
     text = printable(worst.text, limit=400).rstrip(".")
     lead = " and ".join(serious)
-    return f"{lead}{where}: {text}." if len(report.findings) == 1 else f"{lead}; the worst{where}: {text}."
+    alone = len(serious) == found[worst.severity] == 1
+    return f"{lead}{where}: {text}." if alone else f"{lead}; the worst{where}: {text}."
 
 
 def _unmeasured(report: Report) -> str:

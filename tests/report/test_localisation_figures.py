@@ -80,6 +80,24 @@ def test_given_eigenvalues_then_conjugates_are_drawn_and_circles_where_theory_ha
     assert figure.layout.yaxis2.scaleanchor == "x2"
 
 
+@pytest.mark.parametrize(
+    ("value", "title"),
+    [
+        (0.868, "In no layer do modes sit on fewer neurons than Gaussian vectors (D₂ no more than 0.01 below)"),
+        (0.5, "Modes sit on the fewest neurons in layer 1: D₂ is 0.370 below Gaussian vectors"),
+    ],
+)
+def test_given_one_layer_then_the_title_names_it_only_where_its_modes_are_localised(value: float, title: str) -> None:
+    layer = _layer("dense", 0)
+    convolution = Layer("conv", "conv", (8, 8), {"multifractal.d2_left": not_applicable("not a dense layer")})
+    dense = replace(layer, measurements=dict(layer.measurements) | {"multifractal.d2_left": measured(value)})
+
+    meta = replace(empty_report(), layer_records=(dense, convolution)).figures["d2_by_depth"].layout.meta
+
+    assert meta["title"] == title
+    assert meta["left_out"] == "1 layer is not drawn: 1 not applicable."
+
+
 def test_given_many_layers_then_six_are_chosen_evenly_with_both_ends() -> None:
     drawn, total = panels(_report(40), "multifractal.orders", "multifractal.dq_left")
 

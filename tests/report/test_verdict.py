@@ -61,6 +61,15 @@ def test_given_findings_then_the_worst_comes_first_and_equals_keep_their_order()
     assert verdict.not_measured(report)["failed"] == 1
 
 
+def test_given_one_warning_among_notes_then_it_is_not_called_the_worst_of_one() -> None:
+    findings = tuple(
+        Finding(severity=severity, rule="a.b", layer=None, text="This is so.", evidence=())
+        for severity in ("warning", "info", "info")
+    )
+
+    assert "1 warning: This is so." in verdict.sentences(replace(small_report(3), findings=findings))
+
+
 def without_activation() -> Report:
     """A chain whose activation is unknown: J is measured, χ₁ is not, and there is no network to run."""
     report = small_report(3)

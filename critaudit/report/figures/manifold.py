@@ -38,6 +38,7 @@ def manifold_shape(report: Report) -> Spec:
         ("y2", 2.0, "circle: 2", bool(wide)),
         ("y2", 1.0, "line: 1", bool(wide)),
     )
+    labels[0]["yanchor"], labels[1]["yanchor"] = "bottom", "top"  # where the axis is long, their lines are close
     return figure(
         above + [trace | {"yaxis": "y2", "showlegend": False} for trace in below],
         title=f"In the last layer a circle of inputs has {wording.number(last.number(1))} dimensions (2 at the start)",

@@ -52,11 +52,11 @@ def left_out(report: Report, *identifiers: str) -> str:
     reasons: Counter[str] = Counter()
     for layer in report.layer_records:
         held = [layer.measurements.get(identifier) for identifier in identifiers]
-        if any(item is None for item in held):
-            reasons["not asked for"] += 1
-        elif any(item is not None and item.number is None for item in held):
-            gap = next(item for item in held if item is not None and item.number is None)
+        gap = next((item for item in held if item is not None and item.number is None), None)
+        if gap is not None:
             reasons["no number" if gap.status == "measured" else wording.status(gap.status)] += 1
+        elif any(item is None for item in held):
+            reasons["not asked for"] += 1
     if not reasons:
         return ""
     total = sum(reasons.values())

@@ -64,12 +64,15 @@ def chi1_by_depth(report: Report) -> Spec:
     above = sum(point.number() > 1.0 for point in drawn)
     scale = axes.scale([point.number() for point in drawn])
     has_bars = any(point.measurements[0].interval for point in drawn)
+    doubtful = sum(point.measurements[0].reason is not None for point in drawn)
+    whose = wording.plural(doubtful, "layer has", "layers have")
+    doubt = f" {whose} a caveat that may overrule this number: see the tables of the layers."
     return figure(
         scatter(drawn, identifiers, _place, Point.number, bars_y=0),
         title=f"On the chaotic side of the edge: {above} of {wording.plural(len(drawn), 'layer')}",
         caption=f"Above 1 small differences between inputs grow in the layer, below 1 they fade. "
         f"{_INTERVALS + ' ' if has_bars else ''}Computed as if weights were independent and without residual branches "
-        "and normalisation, which move the edge.",
+        f"and normalisation, which move the edge.{doubt if doubtful else ''}",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         xaxis=axes.depth(drawn),
