@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from critaudit.analyzers.base import Analyzer, Measurements, NetworkMeasurements, Settings
@@ -154,7 +155,7 @@ def _series(name: str, values: Sequence[Estimate | None], n: int, method: str) -
 
 
 def _scalar(found: Estimate | None, method: str, missing: str = "no path leads from end to end") -> Measurement:
-    if found is None:
+    if found is None or not math.isfinite(found.value):
         return undetermined(missing, method=method)
     return measured(found.value, interval=found.interval, n=found.n, method=method)
 
@@ -187,7 +188,7 @@ def _find(_layers: Sequence[Layer], model: Measurements) -> Iterator[Finding]:
                 "jacobian.cut",
                 "problem",
                 None,
-                f"No gradient passes through {len(cut)} of {len(norms.value)} blocks (the first: {cut[0]}).",
+                f"No gradient passes through {len(cut)} of {len(norms.value)} blocks (the first: “{cut[0]}”).",
                 ("jacobian.block_norm",),
                 "Seen at this audit's inputs: other inputs may reach units that are off here.",
             )

@@ -110,7 +110,8 @@ def _summary(layers: Sequence[Layer]) -> Measurements:
         if reference is not None and min(layer.shape) >= _SITES:
             gaps.append(reference - value)
     if not gaps:
-        return {"multifractal.gap_mean": undetermined(f"no dense layer of width {_SITES} and more", n=0)}
+        reason = f"no dense layer of width {_SITES} and more whose modes were looked at"
+        return {"multifractal.gap_mean": undetermined(reason, n=0)}
     return {
         "multifractal.gap_mean": measured(
             math.fsum(gaps) / len(gaps),

@@ -118,7 +118,16 @@ def _fed(
     names = runnable.tensor_names
     if inputs is not None:
         given = inputs[:samples].astype(np.int64 if takes_tokens(module) else np.float32)
-        return Running(module, place, names, f"{len(given)} given inputs", len(given), seed, given, None)
+        return Running(
+            module,
+            place,
+            names,
+            f"{len(given)} given input{'s' if len(given) > 1 else ''}",
+            len(given),
+            seed,
+            given,
+            None,
+        )
     kind = _working_kind(module, runnable, place, seed)
     return Running(module, place, names, kind.method, samples, seed, None, kind)
 

@@ -95,7 +95,7 @@ def test_given_a_dead_layer_then_the_block_that_no_gradient_passes_is_a_problem(
     report = _audit(_Off())
     finding = next(finding for finding in report.findings if finding.rule == "jacobian.cut")
     assert finding.severity == "problem"
-    assert "1 of 2 blocks (the first: one)" in finding.text
+    assert "1 of 2 blocks (the first: “one”)" in finding.text
     # AND what is shown holds no NaN or infinity (the writer would refuse it)
     assert report.to_dict()["model"]
 
@@ -173,6 +173,11 @@ def test_given_a_head_of_zeros_then_the_missing_gradient_is_explained_and_no_gro
     report = _audit(network)
     ratio = report.model["jacobian.gradient_ratio"]
     assert ratio.status == "undetermined"
+    growth = report.model["jacobian.growth_per_block"]
+    assert (growth.status, growth.reason) == ("undetermined", "no path leads from end to end")
+    assert not any(
+        "gave" in (held.reason or "") for layer in report.layer_records for held in layer.measurements.values()
+    )
     assert ratio.reason is not None
     assert ratio.reason.startswith("no gradient comes from the output to the last block")
     assert report.model["jacobian.end_to_end"].number == 0.0

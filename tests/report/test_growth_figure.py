@@ -62,6 +62,15 @@ def test_given_blocks_without_a_gradient_then_they_are_left_out_and_counted() ->
     assert spec["layout"]["meta"]["left_out"] == "1 block is not drawn: no gradient passes."
 
 
+def test_given_one_input_then_the_caption_speaks_of_no_bars() -> None:
+    model = _model()
+    caption = _report(model).figures.spec("growth_by_block")["layout"]["meta"]["caption"]
+    bare = model | {f"jacobian.block_norm_{end}": model["jacobian.block_norm"] for end in ("low", "high")}
+
+    assert "Bars are 95 % intervals over inputs. Levels" in caption
+    assert "Bars" not in _report(bare).figures.spec("growth_by_block")["layout"]["meta"]["caption"]
+
+
 def test_given_missing_or_foreign_series_then_what_there_is_is_drawn_or_nothing() -> None:
     held = {name: value for name, value in _model().items() if "partial" not in name and "gradient" not in name}
     assert len(_report(held).figures.spec("growth_by_block")["data"]) == 1

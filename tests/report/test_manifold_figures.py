@@ -71,6 +71,17 @@ def test_given_shapes_then_unevenness_and_dimension_stand_beside_those_of_known_
     assert layout.meta["title"].startswith("In the last layer a circle of inputs has 2.60 dimensions")
 
 
+def test_given_one_circle_then_the_caption_speaks_of_no_bars() -> None:
+    several = _report((_layer(0), _layer(1)))
+    one = tuple(
+        replace(layer, measurements={name: replace(held, interval=None) for name, held in layer.measurements.items()})
+        for layer in several.layer_records
+    )
+
+    assert "Bars are 95 %" in several.figures["manifold_shape"].layout.meta["caption"]
+    assert "Bars" not in replace(several, layer_records=one).figures["manifold_shape"].layout.meta["caption"]
+
+
 def test_given_blocks_then_they_have_hollow_marks_at_their_last_layers() -> None:
     block = {f"manifold.block_{name}": measured(2.5) for name in ("cv", "participation", "stretch")}
     layers = [_layer(place) for place in range(4)]

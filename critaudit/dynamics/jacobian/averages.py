@@ -21,6 +21,9 @@ def over_points(
     if n == 0:
         return undetermined("every neuron is off at every input", n=0, method=method)
     mean = float(numbers.mean())
+    if math.isnan(mean):
+        why = "weights or slopes are all zero, so that no singular value is left, or some are NaN or infinite"
+        return undetermined(why, n=n, method=method)
     interval = None
     if n > 1 and np.isfinite(numbers).all():
         half = float(stdtrit(n - 1, 0.975)) * float(numbers.std(ddof=1)) / math.sqrt(n)

@@ -24,7 +24,7 @@ Measurements: TypeAlias = dict[str, Measurement]
 
 # Where the averages over ln|λ| are cut, as in Qu22's figures; always shown.
 R0 = 0.01
-_NO_LAW = "the law of the layer's weights was not measured (entries.alpha, entries.g_forward)"
+_NO_LAW = "the law of the layer's weights was not measured (entries.alpha, entries.g_forward); entries must run, too"
 
 
 def mean_log_iid(slopes: Array, held: Layer) -> Measurement:

@@ -14,6 +14,7 @@ from critaudit.report.record import Report
 
 # What has to be measured before anything can be drawn.
 GROWTH = ("jacobian.blocks", "jacobian.block_norm", "jacobian.block_norm_places")
+_INTERVALS = "Bars are 95 % intervals over inputs. "
 _BLOCK, _SIGNAL, _GRADIENT = ("#1f7fc4", "circle"), ("#d55e00", "square"), ("#009e73", "triangle-up")
 
 
@@ -48,7 +49,8 @@ def growth_by_block(report: Report) -> Spec:
         caption="Above: ‖J‖²/n of each block alone, the mean square growth of a small random change; 1 (dashed) keeps "
         "its size. Below: the same from the network’s start to each block’s output (what is left of a change of the "
         "input), and from each block’s input to the network’s output (the squared norm of a gradient that "
-        "arrives there); a straight line means the same factor in every block. Bars are 95 % intervals over inputs. "
+        "arrives there); a straight line means the same factor in every block. "
+        f"{_INTERVALS if block.lows != block.values else ''}"
         "Levels depend on the units of the signal: where a normalisation rescales it they jump, and that is no fault.",
         n=len(block.places),
         left_out=_left_out(names, block),

@@ -15,6 +15,7 @@ from critaudit.report.record import Layer, Report
 
 _CV_OF_A_LINE = math.sqrt(math.pi**2 / 8.0 - 1.0)
 _CV_OF_TANH_CIRCLE = 0.16
+_OVER_CIRCLES = " Bars are 95 % intervals over circles, not over networks."
 _HOLLOW = " Hollow marks show what leaves a block, beside its last layer: there a residual path has joined."
 # Once around the colour circle in signs that hold on white and on black; first and last agree, as θ = 0 and 2π do.
 _AROUND = ["#1f7fc4", "#009e73", "#b07d00", "#d55e00", "#c0609a", "#7f70d0", "#1f7fc4"]
@@ -45,8 +46,9 @@ def manifold_shape(report: Report) -> Spec:
         caption="A circle of inputs passes through the network. Above: spread over mean of the distances between "
         "neighbouring points behind each layer; a circle has 0, a circle pressed onto a line 0.48, and a unit circle "
         "in the plane of two input units has 0.16 behind the first tanh already. Below: over how many principal "
-        "components the curve is spread (participation ratio). Bars are 95 % intervals over circles, not over networks."
-        f"{_how_many(report)}{_HOLLOW if blocks else ''}",
+        "components the curve is spread (participation ratio)."
+        f"{_OVER_CIRCLES if any(point.measurements[0].interval for point in drawn) else ''}{_how_many(report)}"
+        f"{_HOLLOW if blocks else ''}",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=540,

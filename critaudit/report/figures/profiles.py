@@ -90,11 +90,13 @@ def strength_by_depth(report: Report) -> Spec:
     s0 = input_strength.number if input_strength is not None else None
     guide = level(s0, f"input:<br>{wording.number(s0)}", at=math.log10(s0)) if s0 is not None and s0 > 0 else {}
     dead = len(measured) - len(drawn)
+    has_bars = any(point.measurements[0].interval for point in drawn)
+    over_inputs = "; bars are 95 % intervals over inputs" if has_bars else ""
     note = f" {wording.plural(dead, 'layer')} with strength 0 cannot be drawn on this axis." if dead else ""
     return figure(
         scatter(drawn, identifiers, _place, Point.number, bars_y=0),
         title=f"From the first layer to the last the signal’s strength {_change(drawn)}",
-        caption="Root mean square of each layer’s output; bars are 95 % intervals over inputs. A steady fall means "
+        caption=f"Root mean square of each layer’s output{over_inputs}. A steady fall means "
         "that signals die out, a steady rise that they explode. With synthetic inputs this shows the network, "
         "not its use on your data.",
         n=len(drawn),
