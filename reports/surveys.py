@@ -130,8 +130,8 @@ def _scaling(costs: list[Cost], hashing: float, tables_each: float) -> str:
     layers = sum(cost.layers for cost in costs) / count
     hours = MANY * seconds / 64 / 3600
     return f"""Models do not know of each other, so that a survey takes models × seconds per model / cores: for 10⁵
-models like these ({seconds:.0f} s, {layers:.0f} matrices) {MANY * seconds / 3600:,.0f} core hours, {hours:.1f} hours on 64
-cores. Weights-only analyzers (`--only entries,spectrum,edge`) cost less, large language models more; audits of an
+models like these ({seconds:.0f} s, {layers:.0f} matrices) {MANY * seconds / 3600:,.0f} core hours, {hours:.1f} hours
+on 64 cores. Weights-only analyzers (`--only entries,spectrum,edge`) cost less, large language models more; audits of an
 architecture cost about the same each time, so that a run over a few of each tells the whole.
 
 The disk takes {kept / 1e6:.1f} MB a model ({MANY * kept / 1e9:,.0f} GB for 10⁵) in three files, in folders without

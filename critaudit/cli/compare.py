@@ -14,6 +14,7 @@ from critaudit.cli.audit import check_gates, check_writable, finish, output_opti
 @click.argument("b")
 @output_options
 @click.option("--only", help="Analyzers to run on models, by commas.  [default: entries,spectrum,edge]")
+@click.option("--activation", help="The nonlinearity of models that are chains of layers.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random."
@@ -26,6 +27,7 @@ def compare_command(
     fail_on: str | None,
     quiet: bool,
     only: str | None,
+    activation: str | None,
     device: str,
     seed: int,
 ) -> None:
@@ -39,5 +41,6 @@ def compare_command(
     check_gates()
     from critaudit.comparing import compare
 
-    found = compare(a, b, only=only.split(",") if only is not None else None, device=device, seed=seed)
+    named = only.split(",") if only is not None else None
+    found = compare(a, b, only=named, activation=activation, device=device, seed=seed)
     finish(found.report, output, json_path, fail_on, quiet)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from critaudit.cli.audit import EXIT_PARTIAL
+from critaudit.text import printable
 
 if TYPE_CHECKING:
     from critaudit.surveying import Progress, Survey
@@ -113,7 +114,8 @@ def _shown(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
                 click.echo(f"{progress.done} of {progress.total} done, {left}{failed}", err=True)
             latest = progress.latest
             if latest is not None and latest.report is None:
-                bar.console.print(f"{latest.source}: {latest.kind}: {latest.reason}", markup=False, highlight=False)
+                line = f"{printable(latest.source)}: {latest.kind}: {latest.reason}"
+                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         yield watch
 

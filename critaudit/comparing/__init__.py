@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from critaudit.comparing.adapters import merged, without_adapters
+from critaudit.comparing.adapters import merged
 from critaudit.comparing.differences import as_measurements, difference, weight_distance, wording_change
 from critaudit.comparing.findings import change_findings
 from critaudit.comparing.matching import Matching, match
@@ -102,22 +102,31 @@ class Comparison:
         return self.report.to_json(path)
 
 
-def compare(a: Side, b: Side, *, only: Iterable[str] | None = None, device: str = "cpu", seed: int = 0) -> Comparison:
+def compare(
+    a: Side,
+    b: Side,
+    *,
+    only: Iterable[str] | None = None,
+    activation: str | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+) -> Comparison:
     """Compare two models or reports; a Report's JSON file counts as a report.
 
     Models are audited first (`only`: the analyzers; by default those that need weights only), and the distance of their
-    weights is measured matrix by matrix. If B holds LoRA factors, they are merged with A's weights (or B's own) with
-    their scale. Layers are matched by name and shape, then by order where only names changed.
-    Raises what `critaudit.audit` raises, and SourceError where no layer is in both.
+    weights is measured matrix by matrix. `activation` is the nonlinearity of models that are chains of layers.
+    If B holds LoRA factors, they are merged with A's weights (or B's own) with their scale; two adapters alone are
+    compared factor by factor. Layers are matched by name and shape, then by order where only names changed.
+    Raises what `critaudit.audit` raises, and SourceError where no layer is in both or no adapter fits A.
     """
     started = time.perf_counter()
-    side_a, side_b = _opened(a), _opened(b)
+    side_a, side_b = _opened(a, activation), _opened(b, activation)
     note = ""
     unmerged: tuple[str, ...] = ()
     if isinstance(side_a, ModelView) and isinstance(side_b, ModelView):
         joined = merged(side_a, side_b)
         if joined is not None:
-            side_b, note, unmerged = without_adapters(side_b, joined.matrices), joined.note, joined.left
+            side_b, note, unmerged = joined.view, joined.note, joined.left
     report_a, report_b = (_report(side, only, device, seed) for side in (side_a, side_b))
     found = match(report_a.layer_records, report_b.layer_records)
     if not found.pairs:
@@ -129,14 +138,14 @@ def compare(a: Side, b: Side, *, only: Iterable[str] | None = None, device: str 
     return _comparison(report_a, report_b, found, distances, note, unmerged, time.perf_counter() - started)
 
 
-def _opened(side: Side) -> ModelView | Report:
+def _opened(side: Side, activation: str | None) -> ModelView | Report:
     from critaudit.sources import load
 
     if isinstance(side, (ModelView, Report)):
         return side
     if isinstance(side, (str, os.PathLike)) and Path(side).suffix == ".json" and Path(side).is_file():
         return Report.load(side)  # type: ignore[arg-type]
-    return load(side)
+    return load(side, activation=activation)
 
 
 def _report(side: ModelView | Report, only: Iterable[str] | None, device: str, seed: int) -> Report:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit.errors import SourceError
 from critaudit.model import ModelView, WeightMatrix
 from critaudit.structure.names import lora_factor
 
@@ -57,24 +57,28 @@ def scale_of(view: ModelView, rank: int) -> tuple[float, str]:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A model's matrices with adapters added, in words how, and the layers of adapters that fit none of them."""
+    """A model with adapters added, in words how, and the layers of adapters that fit none of its matrices."""
 
-    matrices: tuple[WeightMatrix, ...]
+    view: ModelView
     note: str
     left: tuple[str, ...]
 
 
 def merged(base: ModelView, tuned: ModelView) -> Merge | None:
-    """The base's matrices with the adapters of `tuned` added; None where there are none.
+    """The base with the adapters of `tuned` added, under the name of `tuned`; None where there are none.
 
-    Adapters that stand inside a whole model are added to that model's own matrices. A tensor that holds several
-    matrices (queries, keys and values) takes an adapter's rows in their order.
+    What was merged runs no longer as it was stored, so that the view cannot be run. Adapters that stand inside a whole
+    model are added to that model's own matrices; adapters alone are left as they are where the base is none but
+    adapters, too. A tensor that holds several matrices (queries, keys and values) takes an adapter's rows in their
+    order. Raises SourceError where adapters alone fit nothing in the base.
     """
     pairs = adapters(tuned)
     if not pairs:
         return None
     factors = {matrix.tensor for pair in pairs for matrix in (pair.down, pair.up)}
     own = [matrix for matrix in tuned.matrices if matrix.tensor not in factors]
+    if not own and adapters(base):
+        return None
     hosts = [replace(host, name=host.name.replace(".base_layer", "")) for host in own] or list(base.matrices)
     by_layer: dict[str, list[int]] = {}
     for place, matrix in enumerate(hosts):
@@ -85,11 +89,17 @@ def merged(base: ModelView, tuned: ModelView) -> Merge | None:
         factor = scale_of(tuned, pair.rank)[0]
         if not places or not _add(hosts, places, pair, factor):
             left.append(pair.layer)
+    if not own and len(left) == len(pairs):
+        raise SourceError(
+            f"{tuned.source.name}: none of its {len(pairs)} adapters fits a layer of {base.source.name}, first "
+            f"{left[0]}; name the model that they were trained on first"
+        )
     scale, origin = scale_of(tuned, pairs[0].rank)
     note = f"{len(pairs) - len(left)} of {len(pairs)} adapters merged with s = {scale:g} ({origin})"
     if tuned.metadata.get("use_dora") is True:
         note += "; the magnitudes of DoRA are left out"
-    return Merge(tuple(hosts), note, tuple(left))
+    view = replace(tuned if own else base, source=tuned.source, matrices=tuple(hosts), runnable=None)
+    return Merge(view, note, tuple(left))
 
 
 def _plain(name: str) -> str:
@@ -127,8 +137,3 @@ def _added(host: WeightMatrix, pair: Adapter, scale: float, rows: slice, *, turn
         return np.asarray(host.read().astype(np.float64) + (step.T if turned else step), dtype=np.float32)
 
     return replace(host, _read=read, dtype="float32")
-
-
-def without_adapters(view: ModelView, matrices: Sequence[WeightMatrix]) -> ModelView:
-    """The view with other matrices: what was merged runs no longer as it was stored."""
-    return replace(view, matrices=tuple(matrices), runnable=None)

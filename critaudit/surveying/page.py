@@ -49,8 +49,10 @@ def render(summary: Summary, *, name: str) -> str:
 
 def common_folder(sources: list[str]) -> str:
     """The beginning that all sources share, up to a slash: names in the page leave it out. "" where there is none."""
-    begin = os.path.commonprefix(sources)
-    return begin[: begin.rfind("/") + 1] if len(sources) > 1 else ""
+    if len(sources) < 2:
+        return ""
+    begin = os.path.commonprefix([min(sources), max(sources)])  # noqa: RUF071 – cut at a slash below
+    return begin[: begin.rfind("/") + 1]
 
 
 def _sentences(summary: Summary) -> list[str]:

@@ -58,7 +58,7 @@ def write_tables(store: Store, entries: Iterable[tuple[str, str]]) -> dict[str, 
     is a column named by its ID, its interval the columns ID.low and ID.high; series of numbers stay in the reports,
     whose names hold the key. Sources without a result yet have the status "pending". Raises StoreError.
     """
-    entries = list(entries)
+    entries = [(_text(source), key) for source, key in entries]
     model_kinds: dict[str, str] = {}
     layer_kinds: dict[str, str] = {}
     for key in dict.fromkeys(key for _, key in entries):
@@ -79,6 +79,11 @@ def write_tables(store: Store, entries: Iterable[tuple[str, str]]) -> dict[str, 
         for name in TABLES:
             store.place.take(name, folder / name)
     return {"models": models.rows, "layers": layers.rows}
+
+
+def _text(source: str) -> str:
+    r"""A file's name as text that can be written: bytes that are no UTF-8 become \xNN."""
+    return source.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def packed_rows(report: Report) -> bytes:

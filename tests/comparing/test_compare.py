@@ -157,20 +157,40 @@ def test_adapters_of_transposed_packed_and_embedded_layers_give_the_merged_model
         relative = ours[name]["change.relative"].value
         assert relative == pytest.approx(measurements["change.relative"].value, rel=1e-5)
         assert (relative == 0.0) == ("c_fc" in name)
+    assert (found.b.architecture, found.b.coverage) == (expected.b.architecture, expected.b.coverage)
     assert "3 of 3 adapters merged with s = 2" in " ".join(found.report.model["change.summary"].value)
 
 
-def test_adapters_that_fit_no_layer_are_named_and_nothing_is_called_merged(tmp_path: Path):
-    gpt2(tmp_path / "base")
-    (tmp_path / "adapter").mkdir()
-    factors = {"base_model.model.elsewhere.lora_A.weight": torch.ones(2, 8)}
-    factors["base_model.model.elsewhere.lora_B.weight"] = torch.ones(8, 2)
-    save_file(factors, tmp_path / "adapter" / "adapter_model.safetensors")
-    report = compare(tmp_path / "base", tmp_path / "adapter", only=["edge"]).report
+def adapter(folder: Path, seed: int, **widths: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    factors = {}
+    for layer, width in widths.items():
+        factors[f"base_model.model.{layer}.lora_A.weight"] = torch.randn(2, 8, generator=generator)
+        factors[f"base_model.model.{layer}.lora_B.weight"] = torch.randn(width, 2, generator=generator)
+    folder.mkdir()
+    save_file(factors, folder / "adapter_model.safetensors")
+
+
+def test_an_adapter_that_fits_no_layer_is_a_finding_and_one_of_which_nothing_fits_is_refused(tmp_path: Path):
+    (tmp_path / "base").mkdir()
+    save_file({"one.weight": torch.randn(6, 8), "two.weight": torch.randn(5, 8)}, tmp_path / "base/model.safetensors")
+    adapter(tmp_path / "some", 0, one=6, elsewhere=6)
+    report = compare(tmp_path / "base", tmp_path / "some", only=["edge"]).report
     findings = [finding for finding in report.findings if finding.rule == "change.adapters"]
     assert len(findings) == 1
     assert "elsewhere" in findings[0].text
-    assert "0 of 1 adapters merged" in " ".join(report.model["change.summary"].value)
+    assert "1 of 2 adapters merged" in " ".join(report.model["change.summary"].value)
+    adapter(tmp_path / "none", 0, elsewhere=6)
+    with pytest.raises(SourceError, match="none of its 1 adapters fits a layer of base"):
+        compare(tmp_path / "base", tmp_path / "none", only=["edge"])
+
+
+def test_two_adapters_alone_are_compared_factor_by_factor(tmp_path: Path):
+    adapter(tmp_path / "a", 0, one=6)
+    adapter(tmp_path / "b", 1, one=6)
+    report = compare(tmp_path / "a", tmp_path / "b", only=["edge"]).report
+    assert len(report.layer_records) == 2
+    assert all(layer.measurements["change.relative"].value > 0.5 for layer in report.layer_records)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -184,3 +204,14 @@ def test_a_layer_with_weights_that_are_no_numbers_is_not_called_identical(value:
     assert "Their weights are identical" not in said
     assert any(finding.rule == "change.new_finding" for finding in report.findings)
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_the_activation_of_chains_can_be_named(tmp_path: Path):
+    torch.save(net(0).state_dict(), tmp_path / "a.pt")
+    torch.save(net(1).state_dict(), tmp_path / "b.pt")
+    plain, named = (
+        compare(tmp_path / "a.pt", tmp_path / "b.pt", only=["edge"], activation=activation).report.layer_records[0]
+        for activation in (None, "relu")
+    )
+    assert plain.measurements["change.edge.chi1"].status == "undetermined"
+    assert named.measurements["change.edge.chi1"].status == "measured"

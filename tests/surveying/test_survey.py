@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from critaudit.report import Report
 from critaudit.surveying import Progress, survey
 from critaudit.surveying.places import StoreError
 from critaudit.surveying.store import Failure
+from critaudit.surveying.summary import median_interval
 from tests.surveying.zoo import ONLY, make, results, tables
 
 
@@ -159,7 +161,8 @@ def test_two_surveys_on_one_folder_do_not_mix(zoo: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"workers": 0}, {"time_limit": 0}, {"memory_limit": -1}, {"engine": "cloud"}, {"only": ["none"]}]
+    "options",
+    [{"workers": 0}, {"time_limit": 0}, {"memory_limit": -1}, {"engine": "cloud"}, {"only": ["none"]}, {"gpus": 1.0}],
 )
 def test_options_that_make_no_sense_are_refused(zoo: Path, tmp_path: Path, options: dict[str, object]):
     with pytest.raises(UsageError):
@@ -176,6 +179,51 @@ def test_text_that_a_spreadsheet_would_run_is_quoted(tmp_path: Path):
     np.savez(tmp_path / "m.npz", **{"=cmd()": np.random.default_rng(0).standard_normal((4, 4))})
     survey(tmp_path / "m.npz", output=tmp_path / "out", only=ONLY)
     assert ",'=cmd()" in (tmp_path / "out" / "layers.csv").read_text()
+
+
+def test_odd_names_of_files_stop_nothing_and_stand_in_every_table(tmp_path: Path):
+    folder = tmp_path / "zoo"
+    odd = ["a b.npz", "new\nline.npz", "<b>&'\".npz", "ü.npz", "bytes\udcff.npz"]
+    for path, name in zip(make(folder, len(odd)), odd, strict=True):
+        path.rename(folder / name)
+    found = survey(folder, output=tmp_path / "out", only=ONLY)
+    assert found.failed == 0
+    written = {Path(source).name for source in found.models["source"]}
+    assert written == {*odd[:4], "bytes\\xff.npz"}
+    listed = pd.read_csv(tmp_path / "out" / "models.csv")["source"]
+    assert set(found.layers["source"]) == set(found.models["source"]) == set(listed)
+    assert "<b>" not in (tmp_path / "out" / "index.html").read_text().partition("<main")[2].partition("<script")[0]
+
+
+def test_tables_are_the_same_from_reports_whose_rows_are_gone_or_damaged(zoo: Path, done: Path):
+    expected, rows = tables(done), sorted((done / "rows").iterdir())
+    kept = [path.read_bytes() for path in rows]
+    assert len(rows) == 5
+    rows[0].unlink()
+    rows[1].write_bytes(kept[1].replace(b"npz", b"pt"))
+    rows[2].write_bytes(kept[3])
+    assert survey(zoo, output=done, only=ONLY).computed == 0
+    assert tables(done) == expected
+    for path, content in zip(rows, kept, strict=True):
+        path.write_bytes(content)
+
+
+def test_results_are_readable_by_those_whom_the_umask_allows(done: Path):
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in (done / "index.html", *done.glob("reports/*.json"), done / "layers.csv"):
+        assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    for size in (6, 9, 54):
+        held = 0
+        for _ in range(1000):
+            low, high = median_interval(rng.standard_cauchy(size)) or (0.0, 0.0)
+            held += low <= 0.0 <= high
+        assert held > 930
+    assert median_interval(np.arange(5.0)) is None
 
 
 @pytest.mark.parametrize(
