@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from critaudit.measurement import Measurement
 from critaudit.report import measures
 
-# Shorter clauses are read faster than a reference to them.
+# Shorter clauses are read faster than a reference to them, and so are those whose repetition costs little.
 _LONG = 40
-_OFTEN = 3
+_COST = 80
 _BETWEEN = "; "
 
 
@@ -44,7 +44,9 @@ def groups(measurements: Mapping[str, Measurement]) -> tuple[Group, ...]:
 
 def _group(name: str, members: Mapping[str, Measurement]) -> Group:
     said = Counter(clause for held in members.values() for clause in _clauses(held))
-    notes = tuple(clause for clause, times in said.items() if times >= _OFTEN and len(clause) >= _LONG)
+    notes = tuple(
+        clause for clause, times in said.items() if len(clause) >= _LONG and (times - 1) * len(clause) >= _COST
+    )
     marks = {clause: f"[{place}]" for place, clause in enumerate(notes, start=1)}
     return Group(
         name,

@@ -66,6 +66,9 @@ def test_given_eigenvalues_then_conjugates_are_drawn_and_circles_where_theory_ha
         ("unit circle", "x2"),
         ("cut-off radius in theory", "x2"),
     ]
+    assert figure.layout.meta["n"] == sum(len(trace.x) for trace in figure.data if trace.name == "eigenvalues")
+    assert "Dashed" in figure.layout.meta["caption"]
+    assert "Dashed" not in _report(1).figures["jacobian_spectrum"].layout.meta["caption"]
     marks = set(zip(figure.data[0].x, figure.data[0].y, strict=True))
     assert marks == set(zip(RE, IM, strict=True)) | {(-0.5, -0.4), (0.1, -0.2)}
     assert {round(math.hypot(x, y), 5) for x, y in zip(figure.data[4].x, figure.data[4].y, strict=True)} == {1.4}

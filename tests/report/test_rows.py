@@ -41,6 +41,16 @@ def test_given_a_shared_reason_then_it_is_a_note_and_short_ones_stay_where_they_
     assert sorted((row.method, row.reason) for row in group.rows) == [("", "[1]")] * 3 + [("sample moment", "")] * 3
 
 
+def test_given_a_long_clause_of_two_methods_then_it_is_a_note_and_a_shorter_one_is_not() -> None:
+    long, short = f"{INPUTS}, the variance that inputs have after normalisation", INPUTS
+    found = {f"signal.made_{place}": measured(1.0, method=f"{long}; {short}") for place in range(2)}
+
+    (group,) = rows.groups(found)
+
+    assert group.notes == (long,)
+    assert {row.method for row in group.rows} == {f"{short} [1]"}
+
+
 def test_given_rows_with_marks_then_notes_in_their_place_give_every_clause_back() -> None:
     first, second = INPUTS, "norms by Hutchinson's estimator, 4 random vectors per input"
     methods = [f"own {place}; {second}; {first}" for place in range(4)] + [f"alone; {second}", second]

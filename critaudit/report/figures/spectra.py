@@ -12,6 +12,11 @@ from critaudit.report.figures.style import GUIDE, Spec, figure, kind_style
 from critaudit.report.record import Report
 
 _CUTOFF = "#d55e00"
+_DOTS, _CIRCLE = "eigenvalues", "cut-off radius in theory"
+_DASHED = (
+    "Dashed: where the eigenvalues of independent weights with the layer’s α and g thin out in a deep network of such "
+    "layers (theory); with heavy tails a few lie beyond. "
+)
 
 
 def jacobian_spectrum(report: Report) -> Spec:
@@ -32,11 +37,10 @@ def jacobian_spectrum(report: Report) -> Spec:
         data,
         title=f"Eigenvalues of the Jacobian: {_where(outside, len(drawn))}",
         caption="Each dot is an eigenvalue of the layer’s Jacobian at one input: outside the unit circle a small "
-        "change grows when the layer acts again, inside it fades. Dashed: where the eigenvalues of independent weights "
-        "with the layer’s α and g thin out in a deep network of such layers (theory); with heavy tails a few lie "
-        "beyond, also beyond the picture (ρ is the largest). It may mislead: one step can grow by more than ρ (see the "
-        "norm of the Jacobian), and trained weights are not independent.",
-        n=sum(len(panel.series[0]) for panel in drawn),
+        f"change grows when the layer acts again, inside it fades. {_DASHED if _CIRCLE in named else ''}"
+        "It may mislead: one step can grow by more than ρ (the largest, which may lie beyond the picture; see the norm of the "
+        "Jacobian), and trained weights are not independent.",
+        n=sum(len(trace["x"]) for trace in data if trace["name"] == _DOTS),
         left_out=left_out(len(drawn), total, "eigenvalues"),
         height=90 + 330 * rows,
         annotations=[heading(panel, domain, _below(panel)) for panel, domain in zip(drawn, domains, strict=True)],
@@ -53,7 +57,7 @@ def _traces(panel: Panel, number: str) -> list[dict[str, Any]]:
     marks = {
         "type": "scatter",
         "mode": "markers",
-        "name": "eigenvalues",
+        "name": _DOTS,
         "x": [rounded(x) for x, _ in mirrored],
         "y": [rounded(y) for _, y in mirrored],
         "marker": {"color": kind_style(panel.layer.kind)[0], "size": 4, "opacity": 0.7},
@@ -63,7 +67,7 @@ def _traces(panel: Panel, number: str) -> list[dict[str, Any]]:
     traces = [marks | place, _circle(1.0, "unit circle", GUIDE, "solid") | place]
     cutoff = panel.number("jacobian.cutoff_radius_theory")
     if cutoff is not None:
-        traces.append(_circle(cutoff, "cut-off radius in theory", _CUTOFF, "dash") | place)
+        traces.append(_circle(cutoff, _CIRCLE, _CUTOFF, "dash") | place)
     return traces
 
 
