@@ -38,8 +38,8 @@ def jacobian_spectrum(report: Report) -> Spec:
         title=f"Eigenvalues of the Jacobian: {_where(outside, len(drawn))}",
         caption="Each dot is an eigenvalue of the layer’s Jacobian at one input: outside the unit circle a small "
         f"change grows when the layer acts again, inside it fades. {_DASHED if _CIRCLE in named else ''}"
-        "It may mislead: one step can grow by more than ρ (the largest, which may lie beyond the picture; see the norm of the "
-        "Jacobian), and trained weights are not independent.",
+        "It may mislead: one step can grow by more than ρ (the largest, which may lie beyond the picture; see the norm "
+        "of the Jacobian), and trained weights are not independent.",
         n=sum(len(trace["x"]) for trace in data if trace["name"] == _DOTS),
         left_out=left_out(len(drawn), total, "eigenvalues"),
         height=90 + 330 * rows,
