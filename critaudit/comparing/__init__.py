@@ -144,7 +144,10 @@ def _opened(side: Side, activation: str | None) -> ModelView | Report:
     if isinstance(side, (ModelView, Report)):
         return side
     if isinstance(side, (str, os.PathLike)) and Path(side).suffix == ".json" and Path(side).is_file():
-        return Report.load(side)  # type: ignore[arg-type]
+        report = Report.load(side)  # type: ignore[arg-type]
+        if report.source.format == "comparison":
+            raise SourceError(f"{side}: this is a comparison; give reports on one model each")
+        return report
     return load(side, activation=activation)
 
 

@@ -61,7 +61,7 @@ def test_given_sorting_by_a_number_then_models_without_it_are_last(page: Page) -
 
 def test_given_the_figures_then_all_are_drawn_and_hold_few_points(page: Page) -> None:
     page.evaluate(DRAW_ALL)
-    assert page.evaluate("document.querySelectorAll('.plot').length") == 7
+    assert page.evaluate("document.querySelectorAll('.plot').length") == 8
     points = page.evaluate(
         "JSON.parse(document.querySelector('#figure-data').textContent).figures"
         ".map((f) => f.data.reduce((n, t) => n + (t.x ?? []).length, 0))"

@@ -215,3 +215,9 @@ def test_the_activation_of_chains_can_be_named(tmp_path: Path):
     )
     assert plain.measurements["change.edge.chi1"].status == "undetermined"
     assert named.measurements["change.edge.chi1"].status == "measured"
+
+
+def test_a_comparison_is_no_side_of_a_comparison(tmp_path: Path):
+    path = compare(net(0), net(1), only=["edge"]).to_json(tmp_path / "c.json")
+    with pytest.raises(SourceError, match="this is a comparison"):
+        compare(path, path)
