@@ -77,14 +77,15 @@ def _chi1(j: float, error: float, activation: str | None, layer: LayerInput) -> 
         ends = sorted(float(gaussian.chi1(max(end, 0.0), sigma_b, activation)) for end in (j - error, j + error))
     except CritauditError as error:
         return {"edge.chi1": undetermined(str(error)), "edge.distance": undetermined(str(error))}
-    distance = math.log(chi1) if chi1 > 0 else -math.inf
     caveat = _NORMALISED if layer.normalised else _no_variance(layer)
     low, high = min(ends[0], chi1), max(ends[1], chi1)
     logs = (math.log(low), math.log(high)) if low > 0 else None
     n, method = layer.blocks.size, f"{method}; interval from that of J"
     return {
         "edge.chi1": measured(chi1, interval=(low, high), n=n, method=method, reason=caveat),
-        "edge.distance": measured(distance, interval=logs, n=n, method=f"ln χ₁; {method}", reason=caveat),
+        "edge.distance": measured(math.log(chi1), interval=logs, n=n, method=f"ln χ₁; {method}", reason=caveat)
+        if chi1 > 0
+        else undetermined("χ₁ is 0, as of weights that are all equal: it has no logarithm", n=n, method=method),
     }
 
 

@@ -69,3 +69,11 @@ def test_given_another_layer_then_it_says_what_was_measured_instead(
         assert found[f"edge.{name}"].status == "not_applicable"
         assert words in (found[f"edge.{name}"].reason or "")
     assert found["edge.distance"].status == "measured"
+
+
+def test_given_weights_of_zero_then_the_distance_says_why_it_has_no_logarithm() -> None:
+    found = _edge(torch.zeros(16, 16), nn.Tanh())
+
+    assert found["edge.chi1"].value == 0.0
+    assert found["edge.distance"].status == "undetermined"
+    assert found["edge.distance"].reason == "χ₁ is 0, as of weights that are all equal: it has no logarithm"
