@@ -134,6 +134,18 @@ def test_given_pictures_then_each_curve_is_closed_square_and_inside_its_panel() 
     assert next(note.text for note in figure.layout.annotations) == "layer 1: 100 %"
 
 
+def test_given_parts_of_one_tensor_then_their_common_output_is_drawn_once() -> None:
+    names = ("qkv.weight[q]", "qkv.weight[k]", "qkv.weight[v]", "proj.weight")
+    layers = tuple(replace(_layer(place, name=name), kind="attention") for place, name in enumerate(names))
+    same = {"manifold.projection": layers[0].measurements["manifold.projection"]}
+    layers = tuple(replace(layer, measurements=dict(layer.measurements) | same) for layer in layers)
+
+    figure = _report(layers).figures["manifold_projections"]
+
+    assert [trace.name for trace in figure.data] == ["qkv.weight[q]", "proj.weight"]
+    assert figure.layout.meta["title"].startswith("A circle of inputs behind 2 layers")
+
+
 def test_given_a_file_with_odd_series_then_they_are_left_out() -> None:
     odd = [(), (1.0, 2.0), ("a", "b", "c")]
     layers = tuple(

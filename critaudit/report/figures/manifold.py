@@ -147,14 +147,22 @@ def _of_blocks(blocks: list[Point], identifiers: tuple[str, ...], index: int) ->
 
 def _pictured(report: Report) -> list[tuple[int, Layer, list[float]]]:
     """The layers whose circle is in the report: place, layer, and x, y, z point after point."""
-    found = []
+    found: list[tuple[int, Layer, list[float]]] = []
     for place, layer in enumerate(report.layer_records, start=1):
         held = layer.measurements.get("manifold.projection")
         values = held.value if held is not None and isinstance(held.value, tuple) else ()
         numbers = [float(value) for value in values if not isinstance(value, str)]
-        if numbers and len(numbers) % 3 == 0:
-            found.append((place, layer, numbers))
+        if not numbers or len(numbers) % 3:
+            continue
+        if found and found[-1][2] == numbers and _tensor(found[-1][1]) == _tensor(layer):
+            continue  # parts of one tensor (queries, keys, values) have one output, and one picture
+        found.append((place, layer, numbers))
     return found
+
+
+def _tensor(layer: Layer) -> str:
+    """The name of the tensor that holds the layer: "attn.qkv.weight" of "attn.qkv.weight[q]"."""
+    return layer.name.partition("[")[0]
 
 
 def _closed_curve(x: list[float], y: list[float], z: list[float], axis: str, name: str) -> dict[str, Any]:
