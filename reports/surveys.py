@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import tempfile
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for benchmarks a
 from benchmarks.survey import growth, overhead, page
 from critaudit import __version__
 from critaudit.surveying import survey
+from critaudit.surveying.store import Store
+from critaudit.surveying.tables import write_tables
 
 MANY = 100_000
 NETWORKS = ("torchvision:alexnet", "torchvision:resnet18", "torchvision:mobilenet_v2")
@@ -46,6 +49,7 @@ def main() -> None:
         more, tiny = _timed_growth(place)
         ready, filtering = page(place)
         costs, again, table_bytes = networks(place)
+        writing = table_seconds(place / "networks")
     hashing = hashing_rate()
     tables_each = table_bytes / sum(cost.layers for cost in costs)
     text = f"""# What a survey costs
@@ -55,12 +59,13 @@ Python {platform.python_version()} on {_cores()} cores of {platform.machine()}, 
 
 | what | measured | limit |
 |---|---|---|
-| beyond the audits' own work, one worker, {per_audit:.2f} s a model | {share:.1%} | 5 % |
+| beyond the audits' own work, one worker, {per_audit:.2f} s a model | {100 * share:.1f} % | 5 % |
 | growth of the parent's memory over 1,000 tiny models | {more / 1e6:.0f} MB | 50 MB |
 | a model that is next to nothing (process, report, page, rows), a worker per core | {1e3 * tiny:.0f} ms | |
 | page of 1,000 models × 200 layers: opened | {ready:.0f} ms | 3,000 ms |
 | the same: filtered | {filtering:.0f} ms | 200 ms |
 | hashing a file that is in memory | {hashing / 1e9:.1f} GB/s a core | |
+| writing the tables, a matrix | {1e3 * writing:.2f} ms | |
 | the survey below again, with nothing to compute | {again:.1f} s | |
 
 ## Models
@@ -73,7 +78,7 @@ Untrained, with the analyzers that run by default, one worker. Seconds are the a
 
 ## To 10⁵ models
 
-{_scaling(costs, hashing, tables_each)}
+{_scaling(costs, hashing, tables_each, writing)}
 """
     Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
 
@@ -109,6 +114,16 @@ def networks(place: Path) -> tuple[list[Cost], float, int]:
     return costs, again, sum(file.stat().st_size for file in (*output.glob("*.csv"), *output.glob("*.parquet")))
 
 
+def table_seconds(output: Path) -> float:
+    """Seconds per matrix of writing the tables, with every model of a survey fifty times."""
+    store = Store(output)
+    store.scan()
+    keys = [path.name.split(".")[1] for path in output.glob("rows/*.json")]
+    started = time.perf_counter()
+    written = write_tables(store, [(f"{key}-{copy}", key) for copy in range(50) for key in keys])
+    return (time.perf_counter() - started) / written["layers"]
+
+
 def hashing_rate() -> float:
     """Bytes per second of SHA-256, which a resumed survey spends on every file."""
     block = os.urandom(1 << 26)
@@ -123,25 +138,30 @@ def _row(cost: Cost) -> str:
     return f"| {cost.source} | {cost.layers} | {cost.seconds:.1f} | {sizes} |"
 
 
-def _scaling(costs: list[Cost], hashing: float, tables_each: float) -> str:
+def _scaling(costs: list[Cost], hashing: float, tables_each: float, writing: float) -> str:
     count = len(costs)
     seconds = sum(cost.seconds for cost in costs) / count
     kept = sum(cost.report + cost.page + cost.rows for cost in costs) / count
     layers = sum(cost.layers for cost in costs) / count
     hours = MANY * seconds / 64 / 3600
-    return f"""Models do not know of each other, so that a survey takes models × seconds per model / cores: for 10⁵
-models like these ({seconds:.0f} s, {layers:.0f} matrices) {MANY * seconds / 3600:,.0f} core hours, {hours:.1f} hours
-on 64 cores. Weights-only analyzers (`--only entries,spectrum,edge`) cost less, large language models more; audits of an
-architecture cost about the same each time, so that a run over a few of each tells the whole.
-
-The disk takes {kept / 1e6:.1f} MB a model ({MANY * kept / 1e9:,.0f} GB for 10⁵) in three files, in folders without
-subfolders, and {tables_each:.0f} bytes a matrix in the tables ({MANY * layers * tables_each / 1e9:,.1f} GB, most of it
-CSV).
-
-To go on, a survey hashes every model file at {hashing / 1e9:.1f} GB/s a core at most (disks and networks are slower:
-100 MB a model at 1 GB/s are {MANY * 0.1 / 3600:.1f} hours for 10⁵) and checks the digest of every result. The tables
-are written from the rows beside the reports, one model in memory at a time; the page reads the tables whole, and holds
-one row per model: beyond some 10⁴ models ask the Parquet tables instead, or survey in parts (one folder per family)."""
+    paragraphs = (
+        f"Models do not know of each other, so that a survey takes models × seconds per model / cores: for 10⁵ models "
+        f"like these ({seconds:.0f} s, {layers:.0f} matrices) {MANY * seconds / 3600:,.0f} core hours, {hours:.1f} "
+        "hours on 64 cores. Weights-only analyzers (`--only entries,spectrum,edge`) cost less, large language models "
+        "more; audits of an architecture cost about the same each time, so that a run over a few of each tells the "
+        "whole.",
+        f"The disk takes {kept / 1e6:.1f} MB a model ({MANY * kept / 1e9:,.0f} GB for 10⁵) in three files, in folders "
+        f"without subfolders, and {tables_each:.0f} bytes a matrix in the tables "
+        f"({MANY * layers * tables_each / 1e9:,.1f} GB, most of it CSV).",
+        f"To go on, a survey hashes every model file, at {hashing / 1e9:.1f} GB/s a core at most (disks and networks "
+        f"are slower: 100 MB a model at 1 GB/s are {MANY * 0.1 / 3600:.1f} hours for 10⁵), and checks the digest of "
+        "every result.",
+        "The tables are written from the rows beside the reports, one model in memory at a time, on one core: "
+        f"{MANY * layers * writing / 3600:.1f} hours for 10⁵, after Ctrl-C, too (a second one ends at once; the results "
+        "are there already). The page reads the tables whole and holds a row per model: beyond some 10⁴ models ask the "
+        "Parquet tables instead, or survey in parts, a folder per family.",
+    )
+    return "\n\n".join(textwrap.fill(paragraph, 120) for paragraph in paragraphs)
 
 
 def _cores() -> int:
