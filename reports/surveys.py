@@ -26,7 +26,7 @@ from critaudit.surveying.store import Store
 from critaudit.surveying.tables import write_tables
 
 MANY = 100_000
-NETWORKS = ("torchvision:alexnet", "torchvision:resnet18", "torchvision:mobilenet_v2")
+NETWORKS = ("torchvision:alexnet", "torchvision:resnet18", "torchvision:squeezenet1_1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ Python {platform.python_version()} on {_cores()} cores of {platform.machine()}, 
 
 ## Models
 
-Untrained, with the analyzers that run by default, one worker. Seconds are the audit's own.
+Untrained, with the analyzers that run by default, a worker per core. Seconds are the audit's own.
 
 | model | matrices | seconds | report | page | rows for the tables |
 |---|---|---|---|---|---|
@@ -99,7 +99,7 @@ def _timed_growth(place: Path) -> tuple[float, float]:
 def networks(place: Path) -> tuple[list[Cost], float, int]:
     """The costs of real architectures, the seconds of a repeated survey of them, and the bytes of the four tables."""
     output = place / "networks"
-    found = survey(NETWORKS, output=output, random_weights=True, workers=1)
+    found = survey(NETWORKS, output=output, random_weights=True)
     costs = []
     for entry, (source, report) in zip(found.entries, found.reports(), strict=True):
         sizes = {
@@ -109,7 +109,7 @@ def networks(place: Path) -> tuple[list[Cost], float, int]:
         seconds = report.provenance.seconds
         costs.append(Cost(source, len(report.layer_records), seconds, sizes["reports"], sizes["pages"], sizes["rows"]))
     started = time.perf_counter()
-    survey(NETWORKS, output=output, random_weights=True, workers=1)
+    survey(NETWORKS, output=output, random_weights=True)
     again = time.perf_counter() - started
     return costs, again, sum(file.stat().st_size for file in (*output.glob("*.csv"), *output.glob("*.parquet")))
 
@@ -157,8 +157,8 @@ def _scaling(costs: list[Cost], hashing: float, tables_each: float, writing: flo
         f"are slower: 100 MB a model at 1 GB/s are {MANY * 0.1 / 3600:.1f} hours for 10⁵), and checks the digest of "
         "every result.",
         "The tables are written from the rows beside the reports, one model in memory at a time, on one core: "
-        f"{MANY * layers * writing / 3600:.1f} hours for 10⁵, after Ctrl-C, too (a second one ends at once; the results "
-        "are there already). The page reads the tables whole and holds a row per model: beyond some 10⁴ models ask the "
+        f"{MANY * layers * writing / 3600:.1f} hours for 10⁵, after Ctrl-C, too (a second one ends at once; the "
+        "results are there already). The page reads the tables whole and holds a row per model: beyond some 10⁴ models ask the "
         "Parquet tables instead, or survey in parts, a folder per family.",
     )
     return "\n\n".join(textwrap.fill(paragraph, 120) for paragraph in paragraphs)
