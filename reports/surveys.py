@@ -158,8 +158,8 @@ def _scaling(costs: list[Cost], hashing: float, tables_each: float, writing: flo
         "every result.",
         "The tables are written from the rows beside the reports, one model in memory at a time, on one core: "
         f"{MANY * layers * writing / 3600:.1f} hours for 10⁵, after Ctrl-C, too (a second one ends at once; the "
-        "results are there already). The page reads the tables whole and holds a row per model: beyond some 10⁴ models ask the "
-        "Parquet tables instead, or survey in parts, a folder per family.",
+        "results are there already). The page reads the tables whole and holds a row per model: beyond some 10⁴ models "
+        "ask the Parquet tables instead, or survey in parts, a folder per family.",
     )
     return "\n\n".join(textwrap.fill(paragraph, 120) for paragraph in paragraphs)
 
