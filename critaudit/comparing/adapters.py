@@ -46,9 +46,13 @@ def adapters(view: ModelView) -> tuple[Adapter, ...]:
     )
 
 
-def scale_of(view: ModelView, rank: int) -> tuple[float, str]:
-    """The factor s of W + s·B·A and where it comes from: lora_alpha/r of the adapter's configuration, else 1."""
-    alpha = view.metadata.get("lora_alpha")
+def scale_of(view: ModelView, rank: int, layer: str) -> tuple[float, str]:
+    """The factor s of W + s·B·A and where it comes from: lora_alpha/r of the adapter's configuration, else 1.
+
+    A layer's own lora_alpha (alpha_pattern) counts before the general one.
+    """
+    own = (f"alpha_pattern.{layer.split('.', skip)[-1]}" for skip in range(layer.count(".") + 1))
+    alpha = next((view.metadata[key] for key in own if key in view.metadata), view.metadata.get("lora_alpha"))
     if isinstance(alpha, (int, float)) and not isinstance(alpha, bool):
         slim = view.metadata.get("use_rslora") is True
         return float(alpha) / (math.sqrt(rank) if slim else rank), "lora_alpha and r of the adapter's configuration"
@@ -86,7 +90,7 @@ def merged(base: ModelView, tuned: ModelView) -> Merge | None:
     left = []
     for pair in pairs:
         places = _places(_plain(pair.layer), by_layer)
-        factor = scale_of(tuned, pair.rank)[0]
+        factor = scale_of(tuned, pair.rank, pair.layer)[0]
         if not places or not _add(hosts, places, pair, factor):
             left.append(pair.layer)
     if not own and len(left) == len(pairs):
@@ -94,7 +98,7 @@ def merged(base: ModelView, tuned: ModelView) -> Merge | None:
             f"{tuned.source.name}: none of its {len(pairs)} adapters fits a layer of {base.source.name}, first "
             f"{left[0]}; name the model that they were trained on first"
         )
-    scale, origin = scale_of(tuned, pairs[0].rank)
+    scale, origin = scale_of(tuned, pairs[0].rank, pairs[0].layer)
     note = f"{len(pairs) - len(left)} of {len(pairs)} adapters merged with s = {scale:g} ({origin})"
     if tuned.metadata.get("use_dora") is True:
         note += "; the magnitudes of DoRA are left out"

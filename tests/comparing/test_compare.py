@@ -185,6 +185,21 @@ def test_an_adapter_that_fits_no_layer_is_a_finding_and_one_of_which_nothing_fit
         compare(tmp_path / "base", tmp_path / "none", only=["edge"])
 
 
+def test_a_layer_may_have_a_scale_of_its_own(tmp_path: Path):
+    (tmp_path / "base").mkdir()
+    weight = torch.ones(6, 8)
+    save_file({"x.one.weight": weight, "x.two.weight": weight.clone()}, tmp_path / "base" / "model.safetensors")
+    factors = {f"base_model.model.x.{name}.lora_A.weight": torch.ones(2, 8) for name in ("one", "two")}
+    factors |= {f"base_model.model.x.{name}.lora_B.weight": torch.ones(6, 2) for name in ("one", "two")}
+    (tmp_path / "tuned").mkdir()
+    save_file(factors, tmp_path / "tuned" / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "alpha_pattern": {"two": 6}}
+    (tmp_path / "tuned" / "adapter_config.json").write_text(json.dumps(settings))
+    layers = compare(tmp_path / "base", tmp_path / "tuned", only=["edge"]).report.layer_records
+    relative = [layer.measurements["change.relative"].value for layer in layers]
+    assert relative == pytest.approx([2.0, 6.0])
+
+
 def test_two_adapters_alone_are_compared_factor_by_factor(tmp_path: Path):
     adapter(tmp_path / "a", 0, one=6)
     adapter(tmp_path / "b", 1, one=6)

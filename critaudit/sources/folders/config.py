@@ -48,6 +48,10 @@ def read_config(folder: Path) -> tuple[dict[str, object], LeftOut | None]:
             isinstance(value, (int, float)) and abs(value) < 1e300 and math.isfinite(value)
         ):
             metadata[printable(key, limit=80)] = value
+    alphas = config.get("alpha_pattern")  # LoRA's scale where a layer has its own
+    for layer, value in list(alphas.items())[:_MAX_ITEMS] if isinstance(alphas, dict) else ():
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
+            metadata[printable(f"alpha_pattern.{layer}", limit=400)] = value
     named = config.get("architectures")
     if isinstance(named, list) and named and isinstance(named[0], str):
         metadata["architecture"] = printable(named[0], limit=80)
