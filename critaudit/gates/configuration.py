@@ -44,7 +44,11 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a configuration file says; `path` is None where there is none."""
+    """What a configuration file says; `path` is None where there is none.
+
+    `fail_on` is "problem" where there are thresholds and the file does not say otherwise: a threshold that may be broken
+    without a word to CI would be none.
+    """
 
     path: Path | None = None
     fail_on: Severity | None = None
@@ -110,7 +114,7 @@ def _configuration(table: Mapping[str, Any], path: Path) -> Configuration:
     for identifier, demand in demands.items():
         for one in demand if isinstance(demand, list) else [demand]:
             thresholds.append(_threshold(identifier, one, path))
-    return Configuration(path, fail_on, tuple(thresholds))
+    return Configuration(path, fail_on or ("problem" if thresholds else None), tuple(thresholds))
 
 
 def _threshold(identifier: str, demand: object, path: Path) -> Threshold:

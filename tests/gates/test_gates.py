@@ -46,6 +46,14 @@ def test_the_nearest_configuration_above_is_taken(tmp_path: Path, name: str):
     assert found.thresholds == (Threshold("edge.j", high=3.0),)
 
 
+def test_thresholds_alone_make_problems_fail(tmp_path: Path):
+    path = tmp_path / "critaudit.toml"
+    path.write_text('[thresholds."edge.j"]\nmax = 3\n')
+    assert read_configuration(path).fail_on == "problem"
+    path.write_text("")
+    assert read_configuration(path).fail_on is None
+
+
 def test_the_search_ends_at_a_repository(tmp_path: Path):
     (tmp_path / "critaudit.toml").write_text('fail-on = "info"\n')
     (tmp_path / "repo" / ".git").mkdir(parents=True)
