@@ -46,8 +46,8 @@ class Threshold:
 class Configuration:
     """What a configuration file says; `path` is None where there is none.
 
-    `fail_on` is "problem" where there are thresholds and the file does not say otherwise: a threshold that may be broken
-    without a word to CI would be none.
+    `fail_on` is "problem" where there are thresholds and the file does not say otherwise: a threshold that may be
+    broken without a word to CI would be none.
     """
 
     path: Path | None = None
