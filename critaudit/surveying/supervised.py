@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
 # What every worker needs, imported once in the process that the workers are forked from.
-_PRELOADED = ["critaudit.auditing", "critaudit.surveying.supervised", "torch", "scipy.stats", "scipy.optimize"]
+_PRELOADED = ["critaudit.surveying.nursery", "critaudit.surveying.supervised", "torch"]
 _POLL = 0.2
 # What a worker leaves of an audit: the report, its page, and its rows in the tables.
 _FILES = ("report.json", "page.html", "rows.json")
