@@ -57,7 +57,8 @@ class Outcome:
     """What became of a task: the report's JSON and its page, or the `reason` in one line why there is none.
 
     `rows` is the report's part of the tables (`surveying.tables.packed_rows`). `seconds` and `peak_memory` (bytes) are
-    this run's; tables leave them out, since no two runs agree on them.
+    this run's; tables leave them out, since no two runs agree on them. `worked` of the seconds went into the audit,
+    its report and its page; the rest is the worker's start and end.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Outcome:
     seconds: float
     peak_memory: int | None
     rows: bytes | None = None
+    worked: float = 0.0
 
 
 def identity(source: str, audit: Audit) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def _outcome(task: Task, limits: Limits, scratch: Path, process: BaseProcess, en
     code = process.exitcode or 0
     process.close()
     peak: int | None = None
+    worked = 0.0
     report: bytes | None = None
     page: bytes | None = None
     rows: bytes | None = None
@@ -117,10 +118,10 @@ def _outcome(task: Task, limits: Limits, scratch: Path, process: BaseProcess, en
         if note is None:
             reason = f"{_ending(code)} without a result{_last_words(scratch)}"
         else:
-            kind, reason, peak = note["kind"], note["reason"], note["peak_memory"]
+            kind, reason, peak, worked = note["kind"], note["reason"], note["peak_memory"], note["worked"]
             if kind == "audited":
                 report, page, rows = ((scratch / name).read_bytes() for name in _FILES)
-    return Outcome(task.key, task.source, kind, report, page, reason, seconds, peak, rows)
+    return Outcome(task.key, task.source, kind, report, page, reason, seconds, peak, rows, worked)
 
 
 def _note(scratch: Path) -> dict[str, Any] | None:
@@ -154,8 +155,10 @@ def _work(task: Task, limits: Limits, scratch: str) -> None:
     """What runs in the worker."""
     place = Path(scratch)
     _detach(place, limits)
+    started = time.monotonic()
     kind, reason = _audit(task, place)
-    _write(place / "note.json", json.dumps({"kind": kind, "reason": reason, "peak_memory": _peak_memory()}).encode())
+    note = {"kind": kind, "reason": reason, "peak_memory": _peak_memory(), "worked": time.monotonic() - started}
+    _write(place / "note.json", json.dumps(note).encode())
 
 
 def _audit(task: Task, place: Path) -> tuple[Kind, str | None]:
