@@ -26,7 +26,7 @@ from critaudit.surveying.store import Store
 from critaudit.surveying.tables import write_tables
 
 MANY = 100_000
-NETWORKS = ("torchvision:alexnet", "torchvision:resnet18", "torchvision:squeezenet1_1")
+NETWORKS = ("torchvision:alexnet", "torchvision:resnet18")
 
 
 @dataclass(frozen=True, slots=True)
