@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for benchmarks and tests
 
 from benchmarks.survey import growth, overhead, page
-from critaudit import __version__
+from critaudit import __version__, processors
 from critaudit.surveying import survey
 from critaudit.surveying.store import Store
 from critaudit.surveying.tables import write_tables
@@ -52,10 +52,11 @@ def main() -> None:
         writing = table_seconds(place / "networks")
     hashing = hashing_rate()
     tables_each = table_bytes / sum(cost.layers for cost in costs)
+    cores = processors.available()
     text = f"""# What a survey costs
 
 Written by `python reports/surveys.py`, critaudit {__version__}, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d},
-Python {platform.python_version()} on {_cores()} cores of {platform.machine()}, load {os.getloadavg()[0]:.1f}.
+Python {platform.python_version()} on {cores} cores of {platform.machine()}, load {os.getloadavg()[0]:.1f}.
 
 | what | measured | limit |
 |---|---|---|
@@ -162,10 +163,6 @@ def _scaling(costs: list[Cost], hashing: float, tables_each: float, writing: flo
         "ask the Parquet tables instead, or survey in parts, a folder per family.",
     )
     return "\n\n".join(textwrap.fill(paragraph, 120) for paragraph in paragraphs)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit import processors
 from critaudit.analyzers import ANALYZERS, select
 from critaudit.analyzers.base import Progress, Settings
 from critaudit.auditing.coverage import coverage, coverage_findings
@@ -70,7 +71,7 @@ def audit(
         inputs=_inputs(inputs, view),
         samples=samples,
     )
-    jobs = _cores() if jobs is None else jobs
+    jobs = processors.available() if jobs is None else jobs
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; a number of threads from 1 is expected")
     weights = measure_weights(view, analyzers, settings, jobs=jobs, progress=progress)
@@ -120,7 +121,3 @@ def _device(device: str) -> str:
         return device
     torch = sys.modules.get("torch")
     return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

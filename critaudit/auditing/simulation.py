@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from critaudit import processors
 from critaudit.analyzers import crackling
 from critaudit.auditing.ensembles import Plan, over_scales, over_widths, place_in_theory
 from critaudit.auditing.modelless import report_without_model
-from critaudit.dynamics.avalanches.ensemble import Progress, Simulation, cores
+from critaudit.dynamics.avalanches.ensemble import Progress, Simulation
 from critaudit.dynamics.avalanches.null_models import (
     SURROGATE,
     derived_seed,
@@ -57,7 +58,7 @@ def avalanche_report(
         settings=_settings(simulation, widths, mapped),
         seconds=time.perf_counter() - started,
         seed=plan.seed,
-        threads=plan.workers or cores(),
+        threads=plan.workers or processors.available(),
         device=simulation.device,
         packages=("critaudit", "numpy", "scipy", *(("torch",) if simulation.device != "cpu" else ())),
     )

@@ -17,7 +17,7 @@ from critaudit.comparing.matching import Matching, match
 from critaudit.errors import CritauditError, SourceError
 from critaudit.measurement import Measurement, failed, not_applicable
 from critaudit.model import ModelView
-from critaudit.report import SEVERITIES, ArchitectureRecord, Coverage, Layer, Report, SourceRecord, TensorRecord
+from critaudit.report import SEVERITIES, Coverage, Layer, Report, SourceRecord, TensorRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,7 +197,7 @@ def _comparison(
     findings = change_findings(a, b, pairs, layers, removed, added, reshaped, unmerged)
     report = Report(
         source=SourceRecord(f"{a.source.name} → {b.source.name}", "comparison", None, None),
-        architecture=ArchitectureRecord(b.architecture.name, b.architecture.how, b.architecture.detail),
+        architecture=b.architecture,
         coverage=_coverage(b, found, removed, added, reshaped),
         layer_records=layers,
         model=model,

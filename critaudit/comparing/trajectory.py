@@ -12,7 +12,7 @@ from critaudit.auditing.provenance import circumstances
 from critaudit.comparing.matching import match
 from critaudit.errors import UsageError
 from critaudit.measurement import Measurement, measured, not_applicable
-from critaudit.report import ArchitectureRecord, Coverage, Finding, Layer, Provenance, Report, SourceRecord
+from critaudit.report import Finding, Layer, Provenance, Report, SourceRecord
 from critaudit.report.wording import number, plural
 
 # What is followed along the training, where it was measured.
@@ -86,10 +86,8 @@ def trajectory(moments: Iterable[Moment], *, name: str) -> Report:
     versions, peak_memory, created = circumstances(("critaudit", "torch", "numpy", "scipy"))
     return Report(
         source=SourceRecord(name, "trajectory", last.source.sha256, last.source.bytes),
-        architecture=ArchitectureRecord(last.architecture.name, last.architecture.how, last.architecture.detail),
-        coverage=Coverage(
-            last.coverage.parameters, last.coverage.analysed, last.coverage.tensors, last.coverage.problems
-        ),
+        architecture=last.architecture,
+        coverage=last.coverage,
         layer_records=layers,
         model=model,
         findings=tuple(_findings(ordered)),

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from critaudit import processors
 from critaudit.errors import SourceError, UsageError
 from critaudit.surveying.plan import expand
 from critaudit.surveying.records import Audit, Limits, Outcome, Task, one_line, task_for, unreadable
@@ -148,7 +149,7 @@ def survey(
     how = Audit(named, activation, given, random_weights, seed, samples, device)
     if time_limit <= 0 or (memory_limit is not None and memory_limit <= 0):
         raise UsageError("the limits of time and memory must be above 0")
-    workers = _cores() if workers is None else workers
+    workers = processors.available() if workers is None else workers
     if workers < 1:
         raise UsageError(f"workers is {workers}; a number from 1 is expected")
     runner = _engine(engine, workers, cpus, gpus)
@@ -256,10 +257,6 @@ def _engine(
     if isinstance(engine, str):
         raise UsageError(f"there is no engine {one_line(engine, 40)!r}; local and ray are known")
     return engine
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 __all__ = ["Entry", "Failure", "Limits", "Progress", "Survey", "expand", "finish", "survey"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from critaudit.report import measures, wording
 from critaudit.report.figures import axes
 from critaudit.report.figures.points import rounded, safe
+from critaudit.report.figures.regions import border
 from critaudit.report.figures.style import GUIDE, Spec, figure, level, template
 from critaudit.surveying.summary import Summary
 from critaudit.theory.phase_lines_table import ORDERED_LINE
@@ -141,15 +142,7 @@ def _plane(summary: Summary) -> Spec:
                 **({"error_x": _bars(alphas), "error_y": _bars(gs)} if bars else {}),
             }
         )
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "ordered line (cutoff), tanh, i.i.d.",
-        "x": [alpha for alpha, _ in ORDERED_LINE],
-        "y": [g for _, g in ORDERED_LINE],
-        "line": {"color": GUIDE, "dash": "dash", "width": 1.5},
-        "hoverinfo": "skip",
-    }
+    line = border(ORDERED_LINE, "ordered line (cutoff), tanh, i.i.d.")
     spreads = [row.spreads["entries.g_forward"].median for row in rows]
     alphas_all = [row.spreads["entries.alpha"].low for row in rows]
     return figure(

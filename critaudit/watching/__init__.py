@@ -16,7 +16,6 @@ from critaudit.comparing.trajectory import Moment, step_of, trajectory
 from critaudit.errors import CritauditError, UsageError
 from critaudit.report import Report
 from critaudit.sources.folders.folder import holds_one_model, may_be_a_model
-from critaudit.surveying.places import LocalPlace
 from critaudit.surveying.records import Audit, Limits, Outcome, task_for
 from critaudit.surveying.store import Failure, Store
 from critaudit.surveying.supervised import supervise
@@ -177,7 +176,7 @@ class _Watcher:
 
         moments = [Moment(mark.step, mark.unit, self._reports[key]) for key, mark in self._marks.items()]
         self.report = trajectory(moments, name=self._folder.name or str(self._folder))
-        place = LocalPlace(self._output)
+        place = self._store.place
         place.write("trajectory.html", render(self.report).encode())
         place.write("trajectory.json", to_json(self.report).encode())
         known = {"settings": self._settings(), "checkpoints": {key: asdict(one) for key, one in self._marks.items()}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from critaudit import processors
 from critaudit.dynamics.avalanches import conveyor, quenched
 from critaudit.dynamics.avalanches.chain import Chain, Table
 from critaudit.dynamics.avalanches.microcanonical import SMALLEST_WIDTH
@@ -106,7 +106,7 @@ def simulate(
     networks = _whole(networks, "networks", 1, _most_clusters(recipe.depth))
     each = _whole(inputs_per_network, "inputs_per_network", 1, _MOST_INPUTS)
     seed = _whole(seed, "seed", 0, 2**64 - 1)
-    threads = _whole(workers, "workers", 1, 1024) if workers is not None else cores()
+    threads = _whole(workers, "workers", 1, 1024) if workers is not None else processors.available()
     # BLAS keeps to one thread: its sums must not depend on the machine's cores.
     with threadpool_limits(1):
         if ensemble == "fresh":
@@ -119,11 +119,6 @@ def simulate(
         counts, recipe.width, recipe.depth, recipe.sigma_w, recipe.sigma_b, recipe.activation.name, recipe.strength,
         ensemble, recipe.alpha, networks, each, seed, device, method,
     )  # fmt: skip
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _most_clusters(depth: int) -> int:

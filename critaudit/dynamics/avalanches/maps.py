@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from critaudit import processors
 from critaudit.dynamics.avalanches import conveyor
-from critaudit.dynamics.avalanches.ensemble import Progress, cores, fresh_steps, recipe_of
+from critaudit.dynamics.avalanches.ensemble import Progress, fresh_steps, recipe_of
 from critaudit.dynamics.avalanches.quenched import Recipe
 from critaudit.errors import CritauditError, UsageError
 from critaudit.laws.crackling.records import Array
@@ -112,7 +113,7 @@ def _measured(
 ) -> Array:
     """What `_measure` says of each point, shape (5, points)."""
     measured = []
-    with threadpool_limits(1), ThreadPoolExecutor(max_workers=workers or cores()) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=workers or processors.available()) as pool:
         for values in pool.map(lambda recipe: _measure(recipe, paths, seed), recipes):
             measured.append(values)
             if progress is not None:

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from critaudit import processors
 from critaudit.dynamics.avalanches import quenched
-from critaudit.dynamics.avalanches.ensemble import Progress, Simulation, cores, fresh_steps, recipe_of, simulate
+from critaudit.dynamics.avalanches.ensemble import Progress, Simulation, fresh_steps, recipe_of, simulate
 from critaudit.dynamics.avalanches.microcanonical import SMALLEST_WIDTH
 from critaudit.dynamics.avalanches.quenched import Recipe
 from critaudit.laws.crackling.records import Array, AvalancheCounts, Integers, merge
@@ -95,7 +96,7 @@ def surrogate_avalanches(
         return _counts(recipe, lasting, np.where(above, over, 0.0).sum(axis=1))
 
     found = []
-    with threadpool_limits(1), ThreadPoolExecutor(max_workers=workers or cores()) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=workers or processors.available()) as pool:
         for counts in pool.map(one_group, seeds):
             found.append(counts)
             if progress is not None:

@@ -64,6 +64,7 @@ def _law(layer: DenseLayer, held: Layer) -> JacobianLaw | str:
 
 
 def theory(layer: DenseLayer, held: Layer) -> Measurements:
+    """`jacobian.*_theory`: Qu22's law at the layer's own α and g, or the reason why it says nothing here."""
     law = _law(layer, held)
     if isinstance(law, str):
         names = ("mean_log", "mean_log_clipped", "expanding_share", "cutoff_radius")

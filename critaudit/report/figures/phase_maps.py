@@ -10,7 +10,7 @@ from critaudit.report import wording
 from critaudit.report.figures import axes
 from critaudit.report.figures.maps import EDGE, WIDOM, WIDOM_BY_SQUARE, colour_bar, colour_map
 from critaudit.report.figures.model_series import number, numbers
-from critaudit.report.figures.regions import CHAOTIC, CRITICAL, ORDERED, Window, border, labels, regions
+from critaudit.report.figures.regions import CHAOTIC, CRITICAL, ORDERED, Window, border, labels, polygon, regions
 from critaudit.report.figures.style import Spec, figure
 from critaudit.report.record import Report
 from critaudit.text import printable
@@ -166,18 +166,7 @@ def _f1(power: str) -> str:
 def _area(line: Sequence[tuple[float, float]], level: float, name: str, colour: str) -> dict[str, Any]:
     """What lies between a line and a level."""
     x, y = [point[0] for point in line], [point[1] for point in line]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "fill": "toself",
-        "fillcolor": colour,
-        "line": {"width": 0, "color": colour},
-        "name": name,
-        "x": [*x, *reversed(x)],
-        "y": [*y, *([level] * len(y))],
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
+    return polygon(x, y, [level] * len(y), name, colour)
 
 
 def _definition(report: Report) -> str:

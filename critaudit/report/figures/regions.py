@@ -61,7 +61,7 @@ def regions(ordered: Line, chaotic: Line, window: Window) -> list[dict[str, Any]
     upper = [window.clip(max(g, _height(chaotic, alpha))) for alpha, g in inside]
     floor, ceiling = [window.bottom] * len(alphas), [window.top] * len(alphas)
     return [
-        _polygon(alphas, low, high, name, colour)
+        polygon(alphas, low, high, name, colour)
         for low, high, name, colour in (
             (floor, lower, "ordered", ORDERED),
             (lower, upper, "extended critical", CRITICAL),
@@ -99,7 +99,8 @@ def border(line: Line, name: str, *, dash: str = "dash", width: float = 1.5, col
     }
 
 
-def _polygon(alphas: list[float], low: list[float], high: list[float], name: str, colour: str) -> dict[str, Any]:
+def polygon(x: Sequence[float], low: Sequence[float], high: Sequence[float], name: str, colour: str) -> dict[str, Any]:
+    """What lies between two curves over `x`."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -107,7 +108,7 @@ def _polygon(alphas: list[float], low: list[float], high: list[float], name: str
         "fillcolor": colour,
         "line": {"width": 0, "color": colour},
         "name": name,
-        "x": [*alphas, *reversed(alphas)],
+        "x": [*x, *reversed(x)],
         "y": [*low, *reversed(high)],
         "hoverinfo": "skip",
         "showlegend": False,

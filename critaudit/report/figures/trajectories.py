@@ -9,6 +9,7 @@ from typing import Any, cast
 from critaudit.report import measures, wording
 from critaudit.report.figures import axes
 from critaudit.report.figures.points import rounded, safe
+from critaudit.report.figures.regions import border
 from critaudit.report.figures.style import GUIDE, Spec, figure, level
 from critaudit.report.record import Layer, Report
 
@@ -144,15 +145,7 @@ def path_in_plane(report: Report) -> Spec:
         }
         for name, points in shown.items()
     ]
-    guide = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "edge of chaos (square tanh layers)",
-        "x": [x for x, _ in both],
-        "y": [y for _, y in both],
-        "line": {"color": GUIDE, "dash": "dash", "width": 1.5},
-        "hoverinfo": "skip",
-    }
+    guide = border(both, "edge of chaos (square tanh layers)")
     rest = len(paths) - len(shown)
     return figure(
         [*lines, guide],
