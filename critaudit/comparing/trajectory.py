@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from critaudit.auditing.provenance import circumstances
 from critaudit.comparing.matching import match
@@ -28,9 +26,6 @@ FOLLOWED = (
     "jacobian.mean_log",
     "multifractal.d2_left",
 )
-# Words and metadata that say how far a training was.
-_STEP_KEYS = ("global_step", "step", "iteration", "iter", "epoch")
-_NUMBER = re.compile(r"(?<![\d.])(\d{1,12})(?![\d.]*\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +35,6 @@ class Moment:
     step: float
     unit: str
     report: Report
-
-
-def step_of(name: str, metadata: dict[str, object] | None = None) -> tuple[float, str] | None:
-    """How far the training was: what the checkpoint says (global_step, …, epoch), else the last number in its name."""
-    for key in _STEP_KEYS:
-        value = (metadata or {}).get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value), "step" if key != "epoch" else "epoch"
-    found = _NUMBER.findall(Path(name).stem)
-    if not found:
-        return None
-    unit = next((word for word in ("epoch", "step", "iter") if word in name.lower()), "checkpoint")
-    return float(found[-1]), "step" if unit == "iter" else unit
 
 
 def trajectory(moments: Iterable[Moment], *, name: str) -> Report:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from critaudit import __version__
-from critaudit.comparing.trajectory import Moment, step_of, trajectory
+from critaudit.comparing.trajectory import Moment, trajectory
 from critaudit.errors import CritauditError, UsageError
 from critaudit.report import Report
 from critaudit.sources.folders.folder import holds_one_model, may_be_a_model
+from critaudit.sources.steps import step_of
 from critaudit.surveying.records import Audit, Limits, Outcome, task_for
 from critaudit.surveying.store import Failure, Store
 from critaudit.surveying.supervised import supervise
