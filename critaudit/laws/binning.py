@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit.laws.order_statistics import order_statistics
+
 Array = NDArray[np.float64]
 
 _CHUNK = 1 << 17
@@ -25,7 +27,7 @@ _SHIFT = 15
 _SAMPLE = 4096
 _MANY_LEVELS = 512
 _FEW = 1 << 14  # up to here every value is kept as it is
-_SORTED = 1 << 18  # up to here sorting takes less time than counting into half a million bins
+_EXACT_CENTRE = 1 << 18  # up to here bins lie around the median itself, not that of a sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,31 +156,20 @@ def _count_levels(flat: NDArray[np.generic]) -> Bins | None:
 
 def _floats(flat: NDArray[np.generic]) -> Bins:
     """Bin by the leading bits of the float32 of each value's distance from a provisional median."""
-    if flat.size <= _SORTED:
-        return _sorted(np.sort(flat if flat.dtype.kind == "f" else flat.astype(np.float64)))
+    if flat.size <= _EXACT_CENTRE:
+        return _bin_around(flat, *_exact_centre(flat))
     centre, exponent = provisional_centre(flat)
     return settle(lambda middle: _bin_around(flat, middle, exponent), centre)
 
 
-def _sorted(ascending: NDArray[np.generic]) -> Bins:
-    """Bins of sorted values around their median: each is a run of one code, whatever order they came in."""
-    # Infinities lie at the ends, NaN come last; zeros are left out.
-    low, last = np.searchsorted(ascending, np.array([0.0, np.inf], ascending.dtype)).tolist()
-    first, high = np.searchsorted(ascending, np.array([-np.inf, 0.0], ascending.dtype), side="right").tolist()
-    known, centre, exponent = low - first + last - high, 0.0, 0
-    if known:
-        places = (first + (known * part) // 4 for part in (1, 2, 3))
-        quarter, centre, far = (float(ascending[place if place < low else place + high - low]) for place in places)
-        exponent = _exponent(far - quarter, ascending[[first, last - 1]])
-    shift = bit_shift(ascending.size)
-    distances, centre = _distances(ascending, centre, exponent)
-    distances += np.float32(0.0)  # one zero, not two
-    codes = distances.view(np.uint32)
-    np.right_shift(codes, np.uint32(shift), out=codes)
-    bounds = np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1, [codes.size]])
-    used, counts = codes[bounds[:-1]], np.diff(bounds)
-    counts[used == _code_of_zero(shift, centre, exponent)] -= high - low
-    return summarise(_middles(used, shift, centre, exponent), counts, lossless=False, zeros=high - low)
+def _exact_centre(flat: NDArray[np.generic]) -> tuple[float, int]:
+    """Median of the non-zero finite values, whatever order they came in, and the exponent as `provisional_centre`."""
+    kept = np.isfinite(flat) & (flat != 0)
+    known = flat if kept.all() else flat[kept]
+    if known.size == 0:
+        return 0.0, 0
+    quarter, centre, far = order_statistics(known, [known.size * part // 4 for part in (1, 2, 3)])
+    return centre, _exponent(far - quarter, known)
 
 
 def settle(bin_around: Callable[[float], Bins], centre: float) -> Bins:
@@ -222,16 +213,49 @@ def bit_shift(size: int) -> int:
 def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins:
     shift = bit_shift(flat.size)
     chunk_size = _CHUNK if shift == _SHIFT else 2 * _CHUNK
-    counts = np.zeros(1 << (32 - shift), dtype=np.int64)
-    zeros, middle = 0, centre
+    half = 1 << (31 - shift)
+    counts = np.zeros(2 * half, dtype=np.int64)
+    zeros, middle, low, high = 0, centre, half, 0
     for start in range(0, flat.size, chunk_size):
         chunk = flat[start : start + chunk_size]
-        zeros += chunk.size - int(np.count_nonzero(chunk != 0))
+        zeros += chunk.size - int(np.count_nonzero(chunk))
         distances, middle = _distances(chunk, centre, exponent)
-        codes = distances.view(np.uint32)
-        np.right_shift(codes, np.uint32(shift), out=codes)
-        counts += np.bincount(codes, minlength=counts.size)
-    return from_codes(counts, shift, middle, exponent, zeros)
+        distances += np.float32(0.0)  # one zero, not two
+        nearest, farthest = _count_codes(distances.view(np.uint32), shift, counts)
+        low, high = min(low, nearest), max(high, farthest)
+    counts[_code_of_zero(shift, centre, exponent)] -= zeros
+    # Only where codes can be is searched: most of the half a million never occur.
+    sizes = np.flatnonzero(counts[low : high + 1]) + low
+    mirrored = np.flatnonzero(counts[half + low : half + high + 1])[::-1] + (half + low)
+    middling = np.flatnonzero(counts[:1])
+    return _from_used(np.concatenate([mirrored, middling, sizes]), counts, shift, middle, exponent, zeros)
+
+
+def _count_codes(bits: NDArray[np.uint32], shift: int, counts: NDArray[np.int64]) -> tuple[int, int]:
+    """Add how often each code occurs among the `bits`, which are overwritten; the least and largest size but 0 of one.
+
+    Codes of ordinary numbers lie close together but for that of 0: only their range is counted, both signs in a row.
+    """
+    half = counts.size // 2
+    signs = bits >> np.uint32(31)
+    bits &= np.uint32(0x7FFFFFFF)
+    bits >>= np.uint32(shift)
+    high = int(bits.max())
+    if high == 0:
+        counts[0] += bits.size
+        return half, 0
+    bits -= np.uint32(1)  # the code of 0 becomes the largest
+    low = int(bits.min()) + 1
+    bits -= np.uint32(low - 1)
+    width = high - low + 1
+    np.minimum(bits, np.uint32(width), out=bits)
+    signs *= np.uint32(width + 1)
+    bits += signs
+    found = np.bincount(bits, minlength=2 * width + 2)
+    counts[low : high + 1] += found[:width]
+    counts[0] += found[width]
+    counts[half + low : half + high + 1] += found[width + 1 : -1]
+    return low, high
 
 
 def _distances(values: NDArray[np.generic], centre: float, exponent: int) -> tuple[NDArray[np.float32], float]:
@@ -250,9 +274,14 @@ def from_codes(counts: NDArray[np.int64], shift: int, centre: float, exponent: i
     half = int(np.searchsorted(used, counts.size // 2))
     # Codes of negative numbers, which have the sign bit set, descend.
     used = np.concatenate([used[half:][::-1], used[:half]])
-    return summarise(
-        _middles(used.astype(np.uint32), shift, centre, exponent), counts[used], lossless=False, zeros=zeros
-    )
+    return _from_used(used, counts, shift, centre, exponent, zeros)
+
+
+def _from_used(
+    used: NDArray[np.intp], counts: NDArray[np.int64], shift: int, centre: float, exponent: int, zeros: int
+) -> Bins:
+    points = _middles(used.astype(np.uint32), shift, centre, exponent)
+    return summarise(points, counts[used], lossless=False, zeros=zeros)
 
 
 def _code_of_zero(shift: int, centre: float, exponent: int) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from critaudit.laws.moments import chunks
+from critaudit.laws.order_statistics import in_ascending_order, order_statistics
 
 # Larger arrays take their distribution from a sample of this size: it moves scores by about 0.01.
 _SAMPLE = 2**16
@@ -63,33 +64,27 @@ def normal_scores(values: NDArray[np.generic], rng: np.random.Generator) -> Norm
         sample = flat[rng.integers(0, flat.size, _SAMPLE, dtype=np.uint32 if flat.size < 2**32 else np.int64)]
     else:
         sample = np.concatenate(list(chunks(values)))
-    # In ascending order already: what follows does not depend on the arrangement of the entries.
-    sample.sort()
-    middle = float(sample[sample.size // 2])
-    spread = (
-        (float(sample[sample.size * 3 // 4]) - float(sample[sample.size // 4])) or float(sample[-1]) - middle or 1.0
-    )
+    # Counts and order statistics do not depend on the arrangement of the entries, and neither does what follows.
+    size = sample.size
+    low, middle, high, largest = order_statistics(sample, (size // 4, size // 2, size * 3 // 4, size - 1))
     # Steps are relative, so any scale will do that float32 can hold.
-    exponent = math.frexp(spread)[1]
+    exponent = math.frexp((high - low) or largest - middle or 1.0)[1]
     scale = 1.0 if abs(exponent) < 60 else math.ldexp(1.0, max(-1000, min(1000, -exponent)))
-    # Codes of positive floats ascend, those of negative ones (sign bit set) descend; sorted values give runs of them.
-    half = 1 << (31 - _SHIFT)
-    codes = _steps(sample, middle, scale)
-    places = np.where(codes < half, codes + half, 2 * half - 1 - codes)
-    ends = np.append(np.flatnonzero(places[1:] != places[:-1]) + 1, sample.size)
-    occupied, bounds = places[ends - 1], np.concatenate([[0.0], ends / sample.size])
+    counts = in_ascending_order(np.bincount(_steps(sample, middle, scale), minlength=1 << (32 - _SHIFT)))
+    occupied = np.flatnonzero(counts)
+    bounds = np.concatenate([[0.0], np.cumsum(counts[occupied]) / size])
     shares = np.diff(bounds)
-    smallest = 0.5 / sample.size
+    smallest = 0.5 / size
     # What lies between occupied steps, or beyond them, has the score of the boundary.
     gaps = ndtri(np.clip(bounds, smallest, 1.0 - smallest))
-    ascending = np.repeat(gaps, np.diff(occupied, prepend=-1, append=2 * half - 1))
+    ascending = np.repeat(gaps, np.diff(occupied, prepend=-1, append=counts.size - 1))
     ascending[occupied] = ndtri(bounds[:-1] + 0.5 * shares)
     scores = _by_code(ascending)
     below = share = None
     if shares.max() > _TIED:
-        tied = np.zeros(2 * half)
+        tied = np.zeros(counts.size)
         tied[occupied] = shares
-        starts = np.repeat(bounds, np.diff(occupied, prepend=-1, append=2 * half - 1))
+        starts = np.repeat(bounds, np.diff(occupied, prepend=-1, append=counts.size - 1))
         starts[occupied] = bounds[:-1]
         below, share = _by_code(starts), _by_code(tied)
     return NormalScores(middle, scale, scores, below, share, rng)
