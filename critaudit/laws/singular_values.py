@@ -26,7 +26,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from critaudit.laws.gram import PIECE, Convert, gram_form
+from critaudit.laws.gram import PIECE, Convert, eigenvalues, gram_matrix, largest_of_tridiagonal
 from critaudit.laws.moments import chunks
 
 # Beyond this smaller side all singular values would take minutes.
@@ -146,11 +146,11 @@ def _gram(
     convert: Convert | None = None,
 ) -> SingularValues:
     """Square roots of the eigenvalues of the smaller of W Wᵀ and WᵀW, formed in `dtype`."""
-    eigenvalues = gram_form(block, scale, dtype, convert).eigenvalues()
-    spread = math.sqrt(eigenvalues.size) * max(float(eigenvalues[0]), 0.0)
+    squares = eigenvalues(gram_matrix(block, scale, dtype, convert))
+    spread = math.sqrt(squares.size) * max(float(squares[0]), 0.0)
     resolution = math.sqrt(2.0 * float(np.finfo(dtype).eps) * spread)
     name = "float32 Gram eigenvalues" if dtype is np.float32 else "float64 Gram eigenvalues"
-    return SingularValues(np.sqrt(np.maximum(eigenvalues, 0.0)), True, name, resolution)
+    return SingularValues(np.sqrt(np.maximum(squares, 0.0)), True, name, resolution)
 
 
 def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
@@ -184,7 +184,7 @@ def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
         known = basis[: step + 1]
         for _ in range(2):  # once loses orthogonality, twice is enough
             vector -= known.T @ (known @ vector)
-        before, largest = largest, _largest_ritz(diagonal, beside)
+        before, largest = largest, largest_of_tridiagonal(diagonal, beside)
         norm = float(np.linalg.norm(vector))
         if abs(largest - before) <= 1e-7 * largest or norm == 0.0:
             break
@@ -198,13 +198,6 @@ def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
     rows = max(1, PIECE // size)
     lengths = [block[start : start + rows].astype(np.float64) @ direction for start in range(0, size, rows)]
     return float(np.linalg.norm(np.concatenate(lengths)))
-
-
-def _largest_ritz(diagonal: list[float], beside: list[float]) -> float:
-    """The largest eigenvalue of a small symmetric tridiagonal matrix."""
-    if not beside:
-        return diagonal[0]
-    return float(scipy.linalg.lapack.dsterf(np.array(diagonal), np.array(beside))[0][-1])
 
 
 def _direct(block: NDArray[np.generic], scale: float) -> SingularValues:

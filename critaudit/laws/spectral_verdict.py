@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critaudit.errors import CritauditError
-from critaudit.laws.gram import gram_form
+from critaudit.laws.gram import Gram, gram_matrix
 from critaudit.laws.marchenko_pastur import fit_marchenko_pastur
 from critaudit.laws.normal_scores import normal_scores
 from critaudit.laws.nulls import shuffle_, stable_null
@@ -63,14 +63,17 @@ def rank_test(blocks: NDArray[np.generic], rng: np.random.Generator) -> tuple[No
         values = leading_accurate(blocks, 1.0, scores).values
         test = noise_test(values, rows, columns, groups=groups)
         return test, fit_marchenko_pastur(values, rows, columns, groups=groups).spikes
-    form = gram_form(blocks[0], 1.0, np.float32, scores)
-    if form.total <= 0.0:
+    gram = Gram(gram_matrix(blocks[0], 1.0, np.float32, scores))
+    if gram.total <= 0.0:
         raise CritauditError("the scores are all zero: there is nothing to compare with noise")
-    test = noise_test_of_sums(form.largest, form.total, form.squares, rows, columns)
-    if test.p >= CLAIM and test.p_top >= CLAIM:
-        return test, 0  # what the largest is not, none is
-    values = np.sqrt(np.maximum(form.eigenvalues(), 0.0))
-    return test, fit_marchenko_pastur(values, rows, columns).spikes
+    # Spikes are sought where a test rejects, and need all eigenvalues; the sums alone may be enough to reject.
+    if noise_test_of_sums(0.0, gram.total, gram.squares, rows, columns).p >= CLAIM:
+        test = noise_test_of_sums(gram.largest(), gram.total, gram.squares, rows, columns)
+        if test.p >= CLAIM and test.p_top >= CLAIM:
+            return test, 0  # what the largest is not, none is
+    eigenvalues = gram.eigenvalues()
+    test = noise_test_of_sums(float(eigenvalues[0]), gram.total, gram.squares, rows, columns)
+    return test, fit_marchenko_pastur(np.sqrt(np.maximum(eigenvalues, 0.0)), rows, columns).spikes
 
 
 def compare_shuffled(
