@@ -23,6 +23,18 @@ _OPTIMIZER_SETTINGS = (
     "nesterov",
     "amsgrad",
     "dampening",
+    # Keys that tell one optimizer from another, whose name a state dict does not hold.
+    "decoupled_weight_decay",
+    "alpha",
+    "beta2_decay",
+    "centered",
+    "etas",
+    "lambd",
+    "lr_decay",
+    "momentum_decay",
+    "ns_steps",
+    "relative_step",
+    "rho",
 )
 
 
