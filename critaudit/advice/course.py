@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class LayerCourse:
     no bias). `settings` are the optimizer's for this matrix at the same steps; `adaptivity` is, for optimizers that
     scale each gradient (Adam), the mean of w²/(√v̂ + ε) over the mean of w² at the same steps, where it was recorded.
     `normalised` says that a normalisation layer undoes the scale of these weights. `kind` is that of the weight matrix
-    in `critaudit.model` ("linear", "conv", "recurrent", …).
+    in `critaudit.model` ("linear", "conv", "recurrent", …). `measured_decay` is the share of J² that a weight decay of
+    1 takes per step at the last step, where it was measured on the live optimizer (`critaudit.advice.measured_decay`).
     """
 
     name: str
@@ -49,6 +51,7 @@ class LayerCourse:
     adaptivity: tuple[float, ...] | None = None
     normalised: bool = False
     kind: str = "linear"
+    measured_decay: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class Course:
     """A training: its layers, the numbers that turn steps into epochs, and where it was read from.
 
     `dataset_size` S is the number of training samples, `batch_size` B the samples per optimizer step; None where
-    nobody said. Then steps cannot be turned into epochs, and D cannot be told.
+    nobody said. Then steps cannot be turned into epochs, and D cannot be told. `unit` is what the layers' `steps`
+    count: "epoch" where only epochs were known, and not how many steps they have.
     """
 
     layers: tuple[LayerCourse, ...]
@@ -64,6 +68,7 @@ class Course:
     batch_size: int | None = None
     source: str = ""
     notes: tuple[str, ...] = field(default=())
+    unit: Literal["step", "epoch"] = "step"
 
     @property
     def steps_per_epoch(self) -> float | None:

@@ -52,7 +52,7 @@ def test_moments_steps_and_settings_are_those_of_the_optimizer(zipped: bool, tmp
 
 
 def test_names_of_parameters_are_kept_where_the_optimizer_has_them(tmp_path: Path) -> None:
-    network, optimizer = trained(lambda net: torch.optim.SGD(net.named_parameters(), lr=0.01, momentum=0.9))
+    _, optimizer = trained(lambda net: torch.optim.SGD(net.named_parameters(), lr=0.01, momentum=0.9))
     held = found(saved({"optimizer_state_dict": optimizer.state_dict()}, tmp_path))
     assert held.names == (("0.weight", "0.bias", "2.weight", "2.bias"),)
     assert held.steps is None
