@@ -218,7 +218,7 @@ def _bin_around(flat: NDArray[np.generic], centre: float, exponent: int) -> Bins
     zeros, middle, low, high = 0, centre, half, 0
     for start in range(0, flat.size, chunk_size):
         chunk = flat[start : start + chunk_size]
-        zeros += chunk.size - int(np.count_nonzero(chunk))
+        zeros += int(np.count_nonzero(chunk == 0))
         distances, middle = _distances(chunk, centre, exponent)
         distances += np.float32(0.0)  # one zero, not two
         nearest, farthest = _count_codes(distances.view(np.uint32), shift, counts)

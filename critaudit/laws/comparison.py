@@ -189,7 +189,8 @@ def _exceedances(fit: StableFit, bins: Bins) -> tuple[Exceedance, ...]:
     levels = [level for level in LEVELS if level * bins.n >= 1]
     found = []
     for level, low, high in zip(levels, *_quantiles(fit, np.array(levels) / 2), strict=True):
-        observed = int(bins.counts[(bins.points < low) | (bins.points > high)].sum())
+        below, above = np.searchsorted(bins.points, low), np.searchsorted(bins.points, high, side="right")
+        observed = int(bins.counts[:below].sum() + bins.counts[above:].sum())
         expected = level * bins.n
         interval = (
             float(chdtri(2 * observed, 0.975)) / 2 / expected if observed else 0.0,
@@ -203,10 +204,11 @@ def _hill(bins: Bins) -> tuple[HillIndex, ...]:
     """Hill's estimator on the bins, at each share that has ten entries."""
     # The largest 1 % lie beyond the nearer one of the outer percentiles.
     low, high = bins.quantiles((_HILL_SHARES[0], 1 - _HILL_SHARES[0]))
-    size = np.abs(bins.points - bins.middle)
-    outer = np.flatnonzero(size >= 0.99 * min(bins.middle - low, high - bins.middle))
-    order = outer[np.argsort(size[outer])[::-1]]
-    size, counts = size[order], bins.counts[order]
+    reach = 0.99 * min(bins.middle - low, high - bins.middle)
+    below, above = np.searchsorted(bins.points, (bins.middle - reach, bins.middle + reach))
+    size = np.abs(np.concatenate([bins.points[:below], bins.points[above:]]) - bins.middle)
+    order = np.argsort(size)[::-1]
+    size, counts = size[order], np.concatenate([bins.counts[:below], bins.counts[above:]])[order]
     found = (_hill_index(size, counts, share, int(share * bins.n)) for share in _HILL_SHARES if share * bins.n >= 10)
     return tuple(index for index in found if index is not None)
 

@@ -18,7 +18,11 @@ Array = NDArray[np.float64]
 _Convex: TypeAlias = Callable[[float, float], tuple[float, tuple[float, float], tuple[float, float, float]]]
 
 LEVEL = 0.1
+_PIECES = 8
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+# Nodes and weights of a composite rule on [0, 1].
+_NODES = ((np.arange(_PIECES)[:, np.newaxis] + 0.5 * (1.0 + _POINTS)) / _PIECES).ravel()
+_NODE_WEIGHTS = np.tile(0.5 * _WEIGHTS / _PIECES, _PIECES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,10 @@ def cutoff_gain(tail: Array, exponent: float) -> float:
     def negative(rate: float, scaled: float) -> tuple[float, tuple[float, float], tuple[float, float, float]]:
         strength = scaled / mean_grown
         log_norm, t, grown, weights = _cutoff_nodes(rate, strength)
-        grown = grown / mean_grown
+        grown /= mean_grown
         weighted = weights * grown
         first, second = float(weights @ t), float(weighted.sum())
-        bends = float(weights @ np.square(t)) - first**2, float(weighted @ t) - first * second
+        bends = float(weights @ (t * t)) - first**2, float(weighted @ t) - first * second
         slope = mean - first, 1.0 - second
         value = rate * mean + scaled + log_norm
         return value, slope, (*bends, float(weighted @ grown) - second**2)
@@ -161,15 +165,17 @@ def _cutoff_nodes(rate: float, strength: float) -> tuple[float, Array, Array, Ar
         end = min(end, 40.0 / max(rate, 1e-3))
     if rate + strength > 0.0 and peak == 0.0:
         end = min(end, 60.0 / (rate + strength))
-    edges = np.linspace(0.0, end, 9)
-    half = 0.5 * np.diff(edges)[:, np.newaxis]
-    t = (edges[:-1, np.newaxis] + half + half * _POINTS).ravel()
+    t = end * _NODES
     grown = np.exp(t)
-    powers = -rate * t - strength * grown
-    highest = float(powers.max())
-    weights = (half * _WEIGHTS).ravel() * np.exp(powers - highest)
+    weights = -rate * t
+    weights -= strength * grown
+    highest = float(weights.max())
+    weights -= highest
+    np.exp(weights, out=weights)
+    weights *= _NODE_WEIGHTS
     total = float(weights.sum())
-    return highest + math.log(total), t, grown, weights / total
+    weights /= total
+    return highest + math.log(end * total), t, grown, weights
 
 
 def _exponential(logs: Array) -> Array | None:

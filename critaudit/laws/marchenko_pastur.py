@@ -56,7 +56,7 @@ def fit_marchenko_pastur(
             f"{values.size} singular values were given for {groups} blocks of {rows}×{columns}; the law is fitted to "
             f"all {groups * small} of them, and to no fewer than 8"
         )
-    middle = float(np.median(values))
+    middle = _median(values)
     if middle <= 0.0 or not math.isfinite(float(values[0])):
         raise CritauditError("half of the singular values are zero or not finite: there is no bulk of noise to fit")
     spikes, deviation, limit = _take_spikes(values, small, large, groups, level)
@@ -90,13 +90,18 @@ def _take_spikes(values: Array, small: int, large: int, groups: int, level: floa
         # Removing k components of rank one leaves noise on (rows − k)(columns − k) dimensions.
         per_block = spikes / groups
         by_sum = float(values[0]) * math.sqrt(tails[spikes] / (groups * (small - per_block) * (large - per_block)))
-        by_median = float(np.median(values[spikes:])) / unit
+        by_median = _median(values[spikes:]) / unit
         # The median of noise scatters by 1/small to 2/small.
         deviation = by_sum if by_sum <= by_median * (1.0 + 5.0 / small) else by_median
         limit = _largest_noise(small - per_block, large - per_block, level / groups)
         if values[spikes] <= deviation * limit:
             break
     return spikes, deviation, limit
+
+
+def _median(ordered: Array) -> float:
+    half = ordered.size // 2
+    return float(ordered[half] if ordered.size % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
 
 
 def marchenko_pastur_cdf(x: ArrayLike, ratio: float) -> Array:

@@ -158,7 +158,7 @@ def _count(array: NDArray[np.generic]) -> _Census:
     nan = inf = nonzero = 0
     low, high = math.inf, -math.inf
     for chunk in chunks(array):
-        nonzero += int(np.count_nonzero(chunk))
+        nonzero += int(np.count_nonzero(chunk != 0))  # several times faster than counting the numbers themselves
         smallest, largest = float(chunk.min()), float(chunk.max())
         if not (math.isfinite(smallest) and math.isfinite(largest)):
             nan += int(np.count_nonzero(np.isnan(chunk)))
@@ -182,22 +182,33 @@ def _accumulate(array: NDArray[np.generic], exponent: int, has_holes: bool) -> _
 
 def _central(chunk: NDArray[np.generic], exponent: int) -> _Central:
     scaled = chunk.astype(np.float64)
-    # Two steps, because 2^-exponent itself may be beyond float64 for subnormal entries.
-    half = -exponent // 2
-    if exponent:
+    if abs(exponent) > 1000:
+        # Two steps, because 2^-exponent itself may be beyond float64 for subnormal entries.
+        half = -exponent // 2
         scaled *= math.ldexp(1.0, half)
         scaled *= math.ldexp(1.0, -exponent - half)
+    elif exponent:
+        scaled *= math.ldexp(1.0, -exponent)
     mean = float(scaled.mean())
     scaled -= mean
     # The mean is rounded; what is left of the first moment is taken out, so that a constant chunk stays constant.
     left = float(scaled.mean())
     scaled -= left
     square = scaled * scaled
-    second = float(square.sum())
-    scaled *= square
-    third = float(scaled.sum())
-    square *= square
-    return _Central(chunk.size, mean + left, second, third, float(square.sum()))
+    second, third, fourth = (
+        sum_of_products(scaled, scaled),
+        sum_of_products(square, scaled),
+        sum_of_products(square, square),
+    )
+    return _Central(chunk.size, mean + left, second, third, fourth)
+
+
+def sum_of_products(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Σab of flat arrays, in pieces so short that no BLAS splits them over threads: always the same number."""
+    step = 2**13
+    return math.fsum(
+        float(np.dot(a[first : first + step], b[first : first + step])) for first in range(0, a.size, step)
+    )
 
 
 def _merge(a: _Central, b: _Central) -> _Central:

@@ -61,7 +61,7 @@ def normal_scores(values: NDArray[np.generic], rng: np.random.Generator) -> Norm
     """
     if values.size > _SAMPLE:
         flat = values.reshape(-1)
-        sample = flat[rng.integers(0, flat.size, _SAMPLE, dtype=np.uint32 if flat.size < 2**32 else np.int64)]
+        sample = flat.take(rng.integers(0, flat.size, _SAMPLE, dtype=np.uint32 if flat.size < 2**32 else np.int64))
     else:
         sample = np.concatenate(list(chunks(values)))
     # Counts and order statistics do not depend on the arrangement of the entries, and neither does what follows.

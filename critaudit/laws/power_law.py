@@ -23,6 +23,7 @@ _COARSE = 100
 _COARSE_BOOTSTRAP = 14
 _LOOKED_AT = 64
 _RESAMPLED_AT_ONCE = 2**15  # values: they stay in a core's cache
+_TAILS_AT_ONCE, _SCANNED_AT_ONCE = 16, 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +209,33 @@ def _best_start(logs: Array, min_tail: int) -> int:
     sizes = np.geomspace(min_tail, logs.size, _COARSE)
     # The first of equal values: a tail holds all values at or above its start.
     places = np.unique(np.searchsorted(logs, logs[logs.size - np.rint(sizes).astype(np.intp)]))
-    distances = [_fit_from(logs[place:] - logs[place])[1] for place in places]
-    best = int(np.argmin(distances))
+    best = int(np.argmin(_distances(logs, places)))
     low, high = int(places[max(0, best - 1)]), int(places[min(places.size - 1, best + 1)])
     between = np.unique(np.searchsorted(logs, logs[low : min(high, last) + 1]))
     if between.size > 4 * _COARSE:
         between = between[np.linspace(0, between.size - 1, 4 * _COARSE).astype(np.intp)]
     places = np.append(between, places[best])
-    return int(places[np.argmin([_fit_from(logs[place:] - logs[place])[1] for place in places])])
+    return int(places[np.argmin(_distances(logs, places))])
+
+
+def _distances(logs: Array, places: NDArray[np.intp]) -> Array:
+    """The distance of `_fit_from` for the tails that start at `places`, ascending: a few of them at once."""
+    found = np.empty(places.size)
+    first = 0
+    while first < places.size:
+        low = int(places[first])
+        rows = places[first : first + max(1, min(_TAILS_AT_ONCE, _SCANNED_AT_ONCE // (logs.size - low)))]
+        sizes = (logs.size - rows).astype(np.float64)[:, np.newaxis]
+        excess = np.maximum(logs[low:] - logs[rows][:, np.newaxis], 0.0)
+        totals = excess.sum(axis=1, keepdims=True)
+        excess *= -sizes / np.where(totals > 0.0, totals, 1.0)
+        difference = np.exp(excess, out=excess)
+        # Before each value's step; what lies before the tail is one, as its first value is.
+        difference += np.maximum(np.arange(low, logs.size) - rows[:, np.newaxis], 0) / sizes
+        distances = np.maximum(1.0 - difference.min(axis=1), difference.max(axis=1) - 1.0 + 1.0 / sizes[:, 0])
+        found[first : first + rows.size] = np.where(totals[:, 0] > 0.0, distances, 1.0)
+        first += rows.size
+    return found
 
 
 def _bootstrap_interval(
@@ -231,47 +251,68 @@ def _bootstrap_interval(
         starts = logs[places]
     else:
         places, starts = np.searchsorted(logs, [origin]), np.array([origin])
-    excess = np.maximum(logs[:, np.newaxis] - starts, 0.0)
+    excess = np.maximum(logs - starts[:, np.newaxis], 0.0)
+    looked_at = _LookedAt.of(excess, places)
     rates = []
     step = max(1, _RESAMPLED_AT_ONCE // logs.size)
     for first in range(0, resamples, step):
-        draws = rng.integers(0, logs.size, (min(step, resamples - first), logs.size), dtype=np.int32)
-        draws += np.arange(draws.shape[0], dtype=np.int32)[:, np.newaxis] * np.int32(logs.size)
-        counts = np.bincount(draws.ravel(), minlength=draws.size).reshape(draws.shape)
-        below = np.zeros((draws.shape[0], logs.size + 1), dtype=np.float32)
-        np.cumsum(counts, axis=1, out=below[:, 1:])
-        totals = counts.astype(np.float64) @ excess
-        found = np.empty(totals.shape)
-        distances = np.empty(totals.shape)
-        for column, place in enumerate(places):
-            found[:, column], distances[:, column] = _resampled_fit(
-                excess[place:, column], below[:, place:], totals[:, column], min_tail
-            )
-        rates.append(found[np.arange(draws.shape[0]), np.argmin(distances, axis=1)])
+        draws = rng.integers(0, logs.size, (min(step, resamples - first), logs.size), dtype=np.int32).astype(np.intp)
+        together = draws.shape[0]
+        draws += logs.size * np.arange(together)[:, np.newaxis]
+        counts = np.bincount(draws.ravel(), minlength=draws.size).reshape(together, logs.size)
+        # From here on a column for each resample.
+        below = np.zeros((logs.size + 1, together), dtype=np.float32)
+        below[1:] = np.cumsum(counts, axis=1).T
+        totals = excess @ counts.T.astype(np.float64)
+        numbers = (below[-1] - below[places]).astype(np.float64)
+        enough = (numbers >= min_tail) & (totals > 0.0)
+        found = np.where(enough, numbers, math.inf) / np.where(enough, totals, 1.0)
+        distances = looked_at.distances(below, np.where(enough, found, 1.0), numbers)
+        best = np.argmin(np.where(enough, distances, 1.0), axis=0)
+        rates.append(found[best, np.arange(together)])
     every = np.concatenate(rates)
     low, high = np.quantile(every[np.isfinite(every)], [0.025, 0.975])
     return 1.0 + float(low), 1.0 + float(high)
 
 
-def _resampled_fit(tail: Array, below: NDArray[np.float32], totals: Array, min_tail: int) -> tuple[Array, Array]:
-    """`_fit_from` for resamples of `tail`, a row each; distance 1 where one has fewer than `min_tail` values.
+@dataclass(frozen=True, slots=True, eq=False)
+class _LookedAt:
+    """The values at which resampled tails are compared with their laws: those of each start in turn.
 
-    `below` counts, after the number of values left of the tail, those up to each value of it; `totals` are the sums.
     Of long tails a share of the values is looked at: distances that differ by less than a hundredth decide nothing.
     """
-    number = (below[:, -1] - below[:, 0]).astype(np.float64)
-    enough = (number >= min_tail) & (totals > 0.0)
-    rate = np.where(enough, number, 1.0) / np.where(enough, totals, 1.0)
-    stride = 1 + (tail.size - 1) // _LOOKED_AT
-    # float32, whose exponential is several times faster.
-    predicted = np.exp(np.multiply.outer((-rate).astype(np.float32), tail[::stride].astype(np.float32)))
-    share = (1.0 / np.maximum(number, 1.0)).astype(np.float32)[:, np.newaxis]
-    empirical = (below[:, ::stride] - below[:, :1]) * share
-    # Before each value's step, and after it.
-    before = predicted + empirical[:, : predicted.shape[1]]
-    predicted += (below[:, 1::stride] - below[:, :1]) * share
-    distance = np.maximum(predicted.max(axis=1) - 1.0, 1.0 - before.min(axis=1))
-    return np.where(enough, rate, math.inf), np.where(enough, distance, 1.0)
+
+    places: NDArray[np.intp]
+    values: NDArray[np.intp]
+    owners: NDArray[np.intp]
+    first: NDArray[np.intp]
+    excess: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, excess: Array, places: NDArray[np.intp]) -> _LookedAt:
+        """For tails that start at `places`, with an `excess` of each value over each start."""
+        size = excess.shape[1]
+        parts = [np.arange(place, size, 1 + (size - place - 1) // _LOOKED_AT) for place in places]
+        lengths = [part.size for part in parts]
+        values, owners = np.concatenate(parts), np.repeat(np.arange(places.size), lengths)
+        first = np.cumsum([0, *lengths[:-1]])
+        return cls(places, values, owners, first, excess[owners, values, np.newaxis].astype(np.float32))
+
+    def distances(self, below: NDArray[np.float32], rates: Array, numbers: Array) -> NDArray[np.float32]:
+        """`_fit_from`'s distances of resamples, shape (starts, resamples).
+
+        `below` counts, after a row of zeros, up to each value; `rates` and `numbers` are those of the tails.
+        """
+        # float32, whose exponential is several times faster.
+        predicted = np.exp((-rates).astype(np.float32)[self.owners] * self.excess)
+        share = (1.0 / np.maximum(numbers, 1.0)).astype(np.float32)[self.owners]
+        left = below[self.places[self.owners]]
+        # Before each value's step, and after it.
+        before = (below[self.values] - left) * share + predicted
+        predicted += (below[self.values + 1] - left) * share
+        least, most = np.minimum.reduceat(before, self.first), np.maximum.reduceat(predicted, self.first)
+        distances: NDArray[np.float32] = np.maximum(most - 1.0, 1.0 - least)
+        return distances
 
 
 def _continuous_moments(rate: float, length: float) -> tuple[float, float, float]:

@@ -156,11 +156,13 @@ def _gram(
 def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
     """The smallest singular value of a square matrix, as exact as a float32 SVD; None where a pivot is zero.
 
-    1/σ_min² is the largest eigenvalue of (WᵀW)⁻¹, found by Lanczos iteration on solves with W = P L U. Its vector v is
-    hardly touched by the rounding of that factorisation, and ‖W v‖, in float64, is the value: never below the true one.
+    1/σ_min² is the largest eigenvalue of (W Wᵀ)⁻¹, found by Lanczos iteration on solves with Wᵀ = P L U. Its vector v
+    is hardly touched by the rounding of that factorisation, and ‖Wᵀ v‖, in float64, is the value: never below the true
+    one.
     """
     size = block.shape[0]
-    copy = np.array(block, dtype=np.float32, order="F")
+    # The transpose, which has the same singular values: a row-major matrix is copied as it lies.
+    copy = np.array(block.T, dtype=np.float32, order="F")
     if scale != 1.0:
         copy *= np.float32(scale)
     getrf, getrs = scipy.linalg.get_lapack_funcs(("getrf", "getrs"), (copy,))
@@ -195,9 +197,11 @@ def _smallest_by_lu(block: NDArray[np.generic], scale: float) -> float | None:
     beside = beside[: len(diagonal) - 1]
     direction = scipy.linalg.eigh_tridiagonal(diagonal, beside)[1][:, -1] @ basis[: len(diagonal)]
     direction *= scale / float(np.linalg.norm(direction))
+    image = np.zeros(size)
     rows = max(1, PIECE // size)
-    lengths = [block[start : start + rows].astype(np.float64) @ direction for start in range(0, size, rows)]
-    return float(np.linalg.norm(np.concatenate(lengths)))
+    for start in range(0, size, rows):
+        image += direction[start : start + rows] @ block[start : start + rows].astype(np.float64)
+    return float(np.linalg.norm(image))
 
 
 def _direct(block: NDArray[np.generic], scale: float) -> SingularValues:
