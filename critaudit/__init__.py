@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from critaudit.report import Report as Report
     from critaudit.sources import load as load
     from critaudit.surveying import survey as survey
+    from critaudit.training import Monitor as Monitor
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -23,9 +24,10 @@ _HOMES = {
     "compare": "critaudit.comparing",
     "Comparison": "critaudit.comparing",
     "Report": "critaudit.report",
+    "Monitor": "critaudit.training",
     "CritauditError": "critaudit.errors",
 }
-__all__ = ["Comparison", "CritauditError", "Report", "__version__", "audit", "compare", "load", "survey"]
+__all__ = ["Comparison", "CritauditError", "Monitor", "Report", "__version__", "audit", "compare", "load", "survey"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""`critaudit render REPORT.json`: the HTML of a report that was saved as JSON, also by an older version."""
+"""`critaudit render`: the HTML of a report that was saved as JSON, also by an older version, or of a Monitor's log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ import click
 
 
 @click.command("render")
-@click.argument("report", type=click.Path(path_type=Path))
+@click.argument("source", metavar="REPORT|LOG", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The HTML's path.  [default: REPORT with .html]")
-def render_command(report: Path, output: Path | None) -> None:
-    """Turn a JSON report into HTML."""
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Of a log: write the report as JSON, too.")
+def render_command(source: Path, output: Path | None, json_path: Path | None) -> None:
+    """Turn a JSON report into HTML; or the log of a training (critaudit.Monitor), also while it runs."""
     from critaudit.cli.audit import write
     from critaudit.report import Report
+    from critaudit.training.log import is_log
 
-    target = output or report.with_suffix(".html")
-    write(Report.load(report), target, None)
+    target = output or source.with_suffix(".html")
+    if is_log(source):
+        from critaudit.training.report import report_of_log
+
+        report = report_of_log(source)
+    else:
+        report = Report.load(source)
+    write(report, target, json_path)
     click.echo(str(target))

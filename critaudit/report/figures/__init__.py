@@ -38,6 +38,7 @@ from critaudit.report.figures.profiles import (
 )
 from critaudit.report.figures.spectra import jacobian_spectrum
 from critaudit.report.figures.style import Spec, template
+from critaudit.report.figures.training import alpha_g_path, growth_along, loss_along
 from critaudit.report.figures.trajectories import DRAWN, path_in_plane
 from critaudit.report.record import Report
 
@@ -69,6 +70,9 @@ class Drawing:
 
 _DRAWINGS: dict[str, Drawing] = {
     "path_in_plane": Drawing(("edge.j",), path_in_plane, model=("trajectory.steps",)),
+    "alpha_g_path": Drawing(("entries.alpha", "entries.g_forward"), alpha_g_path, model=("trajectory.steps",)),
+    "growth_along": Drawing((), growth_along, model=("trajectory.training.signal_growth",)),
+    "loss_along": Drawing((), loss_along, model=("trajectory.training.loss",)),
     **{f"along_{name}": Drawing((name,), draw, model=("trajectory.steps",)) for name, draw in DRAWN.items()},
     "coverage_by_kind": Drawing((), coverage_by_kind),
     "alpha_by_depth": Drawing(("entries.alpha",), alpha_by_depth),

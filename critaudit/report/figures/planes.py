@@ -34,7 +34,8 @@ def alpha_g_plane(report: Report) -> Spec:
         drawn, identifiers, lambda point: point.number(0), lambda point: point.number(1), bars_x=0, bars_y=1
     )
     moved = _as_they_are(drawn)
-    window = _window(drawn, [g for _, g in moved])
+    left = min(point.number() - point.span()[1] for point in drawn)
+    window = window_of(left, [*(point.number(1) for point in drawn), *(g for _, g in moved)])
     caption = (
         "Left is heavier-tailed, up is stronger (N = fan-in). Each mark is an i.i.d. surrogate: its layer’s tail and "
         "scale, as if the weights were independent, which trained ones are not. Regions are theory for wide tanh "
@@ -57,21 +58,22 @@ def alpha_g_plane(report: Report) -> Spec:
         left_out=left_out(report, *identifiers),
         height=500,
         xaxis=axes.axis("stable exponent α (no unit)", range=[window.left, 2.06]),
-        yaxis=axes.axis("weight scale g (no unit)", **_g_axis(window)),
+        yaxis=axes.axis("weight scale g (no unit)", **g_axis(window)),
         annotations=labels(ORDERED_LINE, CHAOTIC_LINE, window),
     )
 
 
-def _window(drawn: list[Point], moved: list[float]) -> Window:
-    """The part of the plane that holds all marks and the three regions."""
-    gs = [g for g in [*(point.number(1) for point in drawn), *moved] if g > 0.0]
-    left = min(0.95, min(point.number() - point.span()[1] for point in drawn) - 0.05)
+def window_of(least_alpha: float, scales: Sequence[float]) -> Window:
+    """The part of the (α, g) plane that holds all marks and the three regions."""
+    gs = [g for g in scales if g > 0.0]
+    left = max(0.0, min(0.95, least_alpha - 0.05))
     if gs and axes.scale(gs):
-        return Window(max(0.0, left), 0.6 * min(*gs, 0.5), 1.6 * max(*gs, 2.0), logarithmic=True)
-    return Window(max(0.0, left), 0.0, 1.08 * max([*gs, 2.2]))
+        return Window(left, 0.6 * min(*gs, 0.5), 1.6 * max(*gs, 2.0), logarithmic=True)
+    return Window(left, 0.0, 1.08 * max([*gs, 2.2]))
 
 
-def _g_axis(window: Window) -> dict[str, Any]:
+def g_axis(window: Window) -> dict[str, Any]:
+    """The window's vertical axis."""
     if not window.logarithmic:
         return {"range": window.range}
     return axes.logarithmic([window.bottom, window.top]) | {"range": window.range}

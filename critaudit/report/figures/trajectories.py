@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from critaudit.measurement import Measurement
 from critaudit.report import measures, wording
 from critaudit.report.figures import axes
 from critaudit.report.figures.points import rounded, safe
@@ -13,8 +14,9 @@ from critaudit.report.figures.regions import border
 from critaudit.report.figures.style import GUIDE, Spec, figure, level
 from critaudit.report.record import Layer, Report
 
-_LINES = 10
+LINES = 10  # layers that are drawn one by one
 _MOVERS = 5
+_MARKS = 60  # points up to which each has a mark
 Series = list[tuple[float, float]]
 
 
@@ -26,7 +28,7 @@ def along(identifier: str, title: str, caption: str, **guide: Any) -> Callable[[
         drawn = {name: points for name, points in held.items() if points}
         gone = len(held) - len(drawn)
         values = [value for points in drawn.values() for _, value in points]
-        many = len(drawn) > _LINES
+        many = len(drawn) > LINES
         scale = {} if guide or not values else axes.scale(values)
         return figure(
             _band(drawn) + _lines(_movers(drawn)) if many else _lines(drawn),
@@ -49,9 +51,14 @@ _WHAT_MANY = (
 
 
 def series(layer: Layer, identifier: str) -> Series:
+    """(step, value) pairs of a followed quantity of a layer, empty where it was not measured."""
+    return series_of(layer.measurements, identifier)
+
+
+def series_of(measurements: Mapping[str, Measurement], identifier: str) -> Series:
     """(step, value) pairs of a followed quantity, empty where it was not measured."""
-    values = layer.measurements.get(f"trajectory.{identifier}")
-    places = layer.measurements.get(f"trajectory.{identifier}.at")
+    values = measurements.get(f"trajectory.{identifier}")
+    places = measurements.get(f"trajectory.{identifier}.at")
     if values is None or places is None or not isinstance(values.value, tuple) or not isinstance(places.value, tuple):
         return []
     steps, numbers = cast("tuple[float, ...]", places.value), cast("tuple[float, ...]", values.value)
@@ -73,7 +80,7 @@ def _lines(drawn: dict[str, Series]) -> list[dict[str, Any]]:
     return [
         {
             "type": "scatter",
-            "mode": "lines+markers",
+            "mode": "lines+markers" if len(points) <= _MARKS else "lines",
             "name": safe(name),
             "x": [step for step, _ in points],
             "y": [value for _, value in points],
@@ -129,36 +136,40 @@ def path_in_plane(report: Report) -> Spec:
         steps = [step for step in x if step in y]
         if len(steps) > 1:
             paths[layer.name] = [(x[step], y[step]) for step in steps]
-    shown = paths if len(paths) <= _LINES else {name: paths[name] for name in list(paths)[:_LINES]}
+    shown = paths if len(paths) <= LINES else {name: paths[name] for name in list(paths)[:LINES]}
     reach = max([2.0, *(abs(x) for points in shown.values() for x, _ in points)])
     both = sorted({(sign * j0, j) for j0, j in BOUNDARY for sign in (-1, 1) if j0 <= 1.2 * reach})
-    lines = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": safe(name),
-            "x": [x for x, _ in points],
-            "y": [y for _, y in points],
-            "line": {"width": 1.5},
-            "marker": {"size": [4] * (len(points) - 1) + [10], "symbol": ["circle"] * (len(points) - 1) + ["diamond"]},
-            "hovertemplate": f"{safe(name)}<br>J₀ = %{{x:.4g}}, J = %{{y:.4g}}<extra></extra>",
-        }
-        for name, points in shown.items()
-    ]
+    lines = [way(name, points, "J₀ = %{x:.4g}, J = %{y:.4g}") for name, points in shown.items()]
     guide = border(both, "edge of chaos (square tanh layers)")
     rest = len(paths) - len(shown)
     return figure(
         [*lines, guide],
         title=f"The way of {wording.plural(len(shown), 'layer')} through the plane of couplings",
-        caption="J₀ = N · mean(W), J = √(N · var(W)); a mark per checkpoint, the diamond is the last. Below the dashed "
+        caption="J₀ = N · mean(W), J = √(N · var(W)); the diamond is the last point. Below the dashed "
         "line a network of such layers is ordered, above it chaotic; the line holds for square tanh layers with "
         "independent weights, and trained weights are not independent.",
         n=len(shown),
-        left_out=f"{wording.plural(rest, 'layer')} after the first {_LINES} are not drawn." if rest else "",
+        left_out=f"{wording.plural(rest, 'layer')} after the first {LINES} are not drawn." if rest else "",
         height=440,
         xaxis=axes.axis("mean coupling J₀ (no unit)"),
         yaxis=axes.axis("coupling spread J (no unit)", rangemode="tozero"),
     )
+
+
+def way(name: str, points: Series, hover: str) -> dict[str, Any]:
+    """A layer's way through a plane; a diamond at its end."""
+    before = len(points) - 1
+    small = 4 if before < _MARKS else 0
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": safe(name),
+        "x": [x for x, _ in points],
+        "y": [y for _, y in points],
+        "line": {"width": 1.5},
+        "marker": {"size": [small] * before + [10], "symbol": ["circle"] * before + ["diamond"]},
+        "hovertemplate": f"{safe(name)}<br>{hover}<extra></extra>",
+    }
 
 
 DRAWN: dict[str, Callable[[Report], Spec]] = {
@@ -179,6 +190,22 @@ DRAWN: dict[str, Callable[[Report], Spec]] = {
         "Distance to the edge of chaos along the training",
         "χ₁ of every layer as if its weights were independent; the edge is at 1.",
         **level(1.0, "χ₁ = 1:<br>edge of<br>chaos"),
+    ),
+    "signal.strength": along(
+        "signal.strength",
+        "Signal strength behind the layers along the training",
+        "Root mean square of every layer's output in the training's own passes.",
+    ),
+    "signal.gradient": along(
+        "signal.gradient",
+        "Gradient strength at the layers along the training",
+        "Norm of the loss's gradient with respect to every layer's output, over the batch. Where it is far smaller at "
+        "the first layers than at the last, those barely learn.",
+    ),
+    "optimizer.weight_decay": along(
+        "optimizer.weight_decay",
+        "Weight decay along the training",
+        "Of every layer's parameter group, as PyTorch takes it.",
     ),
     "spectrum.stable_rank": along(
         "spectrum.stable_rank",

@@ -17,6 +17,7 @@ from critaudit.report.measures import (
     phase,
     signal,
     spectrum,
+    training,
     trajectory,
 )
 from critaudit.report.measures.measure import Measure
@@ -34,6 +35,8 @@ _TABLES = {
     "avalanche": avalanche.MEASURES | avalanche_ensembles.MEASURES,
     "phase": phase.MEASURES,
     "change": change.MEASURES,
+    "training": {name: one for name, one in training.MEASURES.items() if name.startswith("training.")},
+    "optimizer": {name: one for name, one in training.MEASURES.items() if name.startswith("optimizer.")},
     "trajectory": trajectory.MEASURES,
 }
 _MEASURES = {identifier: measure for table in _TABLES.values() for identifier, measure in table.items()}
@@ -50,6 +53,8 @@ _KEY = (
     "jacobian.mean_log",
     "multifractal.d2_left",
     "signal.strength",
+    "signal.gradient",
+    "optimizer.weight_decay",
     "change.relative",
     "change.step_stable_rank",
     "change.entries.alpha",

@@ -22,7 +22,7 @@ from critaudit.text import kind_of, printable
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["hints_of", "preprocessing_of", "read_live"]
+__all__ = ["hints_of", "preprocessing_of", "read_live", "unwrapped"]
 
 _MAX_WRAPPERS = 12
 _UNBOUNDED = 2**60  # what is in memory already cannot claim more than it has
@@ -78,7 +78,7 @@ def _first_layer(module: nn.Module) -> nn.Module | None:
 
 
 def _read_module(module: nn.Module, shown: str) -> Contents:
-    module = _unwrapped(module)
+    module = unwrapped(module)
     try:
         entries = dict(module.state_dict(keep_vars=True))
         hints = hints_of(module)
@@ -110,7 +110,7 @@ def _read_module(module: nn.Module, shown: str) -> Contents:
     )
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: nn.Module) -> nn.Module:
     """The network inside DataParallel, DistributedDataParallel and torch.compile."""
     for _ in range(_MAX_WRAPPERS):
         kind = type(module).__name__

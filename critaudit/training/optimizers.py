@@ -1,0 +1,109 @@
+"""What an optimizer does to each parameter: its settings, and by how much it scales weights' gradients (Adam)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from critaudit.advice.course import OptimizerSetting
+from critaudit.advice.optimizers import setting_of
+from critaudit.errors import UsageError
+from critaudit.text import kind_of
+
+if TYPE_CHECKING:
+    import torch
+
+_WRAPPERS = 8
+
+
+def plain_optimizer(optimizer: object) -> torch.optim.Optimizer:
+    """The PyTorch optimizer inside Lightning's or Accelerate's wrapper. Raises UsageError for anything else."""
+    import torch
+
+    found = optimizer
+    for _ in range(_WRAPPERS):
+        if isinstance(found, torch.optim.Optimizer):
+            inner = getattr(found, "optimizer", None)
+            if not isinstance(inner, torch.optim.Optimizer):
+                return found
+            found = inner
+        else:
+            found = getattr(found, "optimizer", None)
+    raise UsageError(
+        f"optimizer: {kind_of(optimizer)} was given; a torch.optim.Optimizer is expected (one Monitor per optimizer)"
+    )
+
+
+def settings_now(optimizer: torch.optim.Optimizer) -> list[OptimizerSetting | None]:
+    """The setting of each of the optimizer's parameter groups at this moment; None where a group has no lr."""
+    found: list[OptimizerSetting | None] = []
+    for group in optimizer.param_groups:
+        try:
+            found.append(setting_of(group, name=type(optimizer).__name__))
+        except UsageError:
+            found.append(None)
+    return found
+
+
+def groups_by_parameter(optimizer: torch.optim.Optimizer) -> dict[int, int]:
+    """By the identity of a parameter, the index of its group."""
+    return {id(one): place for place, group in enumerate(optimizer.param_groups) for one in group["params"]}
+
+
+def adaptivity(
+    optimizer: torch.optim.Optimizer, group: Mapping[str, Any], weight: torch.Tensor, part: tuple[int, int, int] | None
+) -> torch.Tensor | None:
+    """mean(w²/(√v̂ + ε)) / mean(w²) over a parameter or a part of it, a number on its device.
+
+    v̂ is the optimizer's running mean of squared gradients (Adam's family: corrected for its start; RMSprop, Adagrad).
+    None where the optimizer keeps none for this parameter (yet).
+    """
+    import torch
+
+    state = optimizer.state.get(weight, {})
+    root = _root(state, group)
+    if root is None:
+        return None
+    values = weight.detach()
+    if part is not None:
+        values, root = values.narrow(*part), root.narrow(*part)
+    square = values.float().square()
+    return torch.sum(square / root.add_(_eps(group.get("eps", 1e-8)))) / torch.sum(square)
+
+
+def _root(state: Mapping[str, Any], group: Mapping[str, Any]) -> torch.Tensor | None:
+    """√v̂ in memory of its own."""
+    import torch
+
+    betas = group.get("betas")
+    found = state.get("max_exp_avg_sq", state.get("exp_avg_sq"))
+    if isinstance(found, torch.Tensor) and betas is not None and "step" in state:
+        step = state["step"]
+        corrected: Any = 1.0 - float(betas[1]) ** (step.to(found.device) if isinstance(step, torch.Tensor) else step)
+        root: torch.Tensor = (found.float() / corrected).sqrt_()
+        return root
+    found = state.get("square_avg", state.get("sum"))
+    if not isinstance(found, torch.Tensor):
+        return None
+    mean = state.get("grad_avg")  # a centred RMSprop
+    return (found - mean.square()).float().clamp_(min=0.0).sqrt_() if mean is not None else found.float().sqrt()
+
+
+def steps_taken(optimizer: torch.optim.Optimizer) -> int | None:
+    """The number of steps that the optimizer's own state counts (Adam's family), None where it counts none."""
+    counted = list(_counters(optimizer))
+    return max(counted) if counted else None
+
+
+def _counters(optimizer: torch.optim.Optimizer) -> Iterator[int]:
+    for state in list(optimizer.state.values())[:8]:
+        step = state.get("step") if isinstance(state, Mapping) else None
+        if step is not None:
+            yield int(step)
+
+
+def _eps(value: Any) -> float:
+    """Adafactor has two; the second is what its divisor is kept away from zero by."""
+    if isinstance(value, (tuple, list)):
+        value = value[-1]
+    return 1e-8 if value is None else float(value)
