@@ -12,6 +12,9 @@ from critaudit.advice.course import OptimizerSetting
 
 Moments: TypeAlias = Mapping[str, NDArray[np.generic]]
 
+# What optimizers of PyTorch call the moments that their gradients are divided by.
+SCALING = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg", "sum")
+
 
 def adaptivity(
     weights: NDArray[np.generic], moments: Moments, setting: OptimizerSetting, *, step: float | None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from critaudit.advice.window_fit import WindowFit, fit_window
 from critaudit.errors import UsageError
-from critaudit.report.wording import interval, number
+from critaudit.report.wording import share
 
 Array: TypeAlias = NDArray[np.float64]
 Numbers: TypeAlias = Sequence[float] | Array
@@ -62,9 +62,9 @@ def fit_growth(times: Numbers, j_squared: Numbers, *, decay_rate: float | Number
     None is no decay. Between records the equation is solved exactly, with the mean of r at both.
 
     G is that at the end of the record: the mean over all windows that end there and leave a third of the points, and
-    five (four where there are no more), weighed by 1/half-width² (see `window_fit.fit_window`). An early transient
-    bends the curve and makes a window's error large, as few points do; so neither weighs much. The systematic
-    half-width joins those of the windows with the spread between them.
+    five (four of fewer than eight), weighed by 1/half-width² (see `window_fit.fit_window`). An early transient bends
+    the curve and makes a window's error large, as few points do; so neither weighs much. The systematic half-width
+    joins those of the windows with the spread between them.
 
     Undetermined, with the reason: fewer than four points, J² that does not change or falls, an interval that contains 0
     or is wider than ± half of G. Raises UsageError where the times do not ascend, lengths differ or numbers are not
@@ -115,7 +115,7 @@ def _thinned(t: Array, y: Array, rates: Array) -> tuple[Array, Array, Array]:
 
 
 def _starts(count: int) -> Iterator[int]:
-    last = count - max(min(count, 5), math.ceil(count / 3))
+    last = count - max(FEWEST if count < 8 else FEWEST + 1, math.ceil(count / 3))
     yield from np.unique(np.linspace(0, last, min(last + 1, _STARTS)).round().astype(int)).tolist()
 
 
@@ -142,15 +142,18 @@ def _judged(fit: WindowFit, t: Array, *, decays: bool) -> Growth:
     """The record, or why nothing is determined."""
     window = (float(t[fit.first]), float(t[-1]))
     ends = (fit.slope - fit.half_width, fit.slope + fit.half_width)
-    found = f"{number(fit.slope)} ({interval(ends)}) per unit of time, from up to {fit.count} values"
+    known = f"from {fit.count} of {len(t)} values"
+    beside = " beside its decay" if decays else ""
     reason = None
-    if ends[0] <= 0:
-        what = "falls" if ends[1] < 0 else "does not grow measurably"
-        reason = f"J² {what}{' beside its decay' if decays else ''}: its growth is {found}"
+    if ends[1] < 0:
+        reason = f"J² falls{beside}, {known}"
+    elif fit.slope <= 0:
+        reason = f"J² does not grow measurably{beside}, {known}"
     elif fit.half_width > _LARGEST_HALF_WIDTH * fit.slope:
-        bent = fit.systematic > fit.statistical
-        what = "its slope still changes too much (a transient?)" if bent else "it fluctuates too much"
-        reason = f"the growth of J² is not determined, {what}: {found}"
+        bent = fit.systematic > fit.statistical or fit.count < 6
+        what = "too few values after a transient, or a slope that changes" if bent else "J² fluctuates too much"
+        far = "beyond ± 100 %" if fit.half_width > fit.slope else f"to ± {share(fit.half_width / fit.slope)}"
+        reason = f"the growth of J² is known only {far}, {known} ({what})"
     if reason is not None:
         return Growth("undetermined", window=window, n=fit.count, reason=f"{reason}; train on and ask again")
     return Growth(

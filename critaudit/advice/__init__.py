@@ -1,0 +1,28 @@
+"""Advice: which settings of a training to change, by how much, and what that rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from critaudit.advice.decay import WeightDecayAdvice as WeightDecayAdvice
+    from critaudit.advice.decay import weight_decay as weight_decay
+
+# Loaded on first use: importing this package loads neither torch nor scipy.
+_HOMES = {
+    "weight_decay": "critaudit.advice.decay",
+    "WeightDecayAdvice": "critaudit.advice.decay",
+}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'critaudit.advice' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)
