@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from critaudit.report.wording import number
+from critaudit.report.wording import count, number
 from critaudit.text import printable
 from critaudit.training.edges import excess
 from critaudit.training.followed import Followed
@@ -73,7 +73,7 @@ class LiveLine:
 
 def line_of(record: Record, layers: Sequence[Followed], *, name: str, epoch: float | None, advised: str | None) -> str:
     """A record in one line: step, the layer farthest from its edge, the range of J, growth, weight decay, overhead."""
-    parts = [f"{name} step {record.step:,}" + ("" if epoch is None else f" (epoch {epoch:.2f})")]
+    parts = [f"{name} step {count(record.step)}" + ("" if epoch is None else f" (epoch {epoch:.2f})")]
     if record.loss is not None:
         parts.append(f"loss {number(record.loss)}")
     apart = [

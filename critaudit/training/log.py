@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from critaudit.errors import NotAModelError, UsageError
+from critaudit.report.wording import count
 from critaudit.text import printable
 from critaudit.training.records import Header, Notice, Record, header_of, record_of
 
@@ -226,7 +227,7 @@ class _Reader:
 
     def log(self, path: Path, notes: list[str]) -> Log:
         if self.restarts:
-            steps = ", ".join(f"{step:,}" for step in self.restarts[:5])
+            steps = ", ".join(count(step) for step in self.restarts[:5])
             more = f" and {len(self.restarts) - 5} more" if len(self.restarts) > 5 else ""
             gone = f"; {self.superseded} records of steps that were done again are left out" if self.superseded else ""
             notes.append(f"the training was taken up again at step {steps}{more}{gone}")

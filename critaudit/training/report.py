@@ -148,7 +148,9 @@ def _model(
         found |= _growth(name, records, len(order))
     losses = [(float(record.step), record.loss) for record in records if record.loss is not None]
     if losses:
-        found["training.loss"] = measured(losses[-1][1], method=f"loss of the batch at step {losses[-1][0]:,.0f}")
+        found["training.loss"] = measured(
+            losses[-1][1], method=f"loss of the batch at step {count(round(losses[-1][0]))}"
+        )
         found |= series(losses, "training.loss")
     if changes:
         found["training.changes"] = measured(len(changes), method="changes of weight decay that a Controller made")
@@ -169,7 +171,7 @@ def _growth(name: str, records: Sequence[Record], depth: int) -> dict[str, Measu
         interval = (math.exp(exponent - 1.96 * error), math.exp(exponent + 1.96 * error))
     method = (
         f"factor per layer: least squares of the logarithm over the {way}, {count} of {depth} modules in the order in "
-        f"which they run, at step {step:,.0f}"
+        f"which they run, at step {count(round(step))}"
     )
     rows = [(at, math.exp(max(min(one[0], 700.0), -700.0))) for at, one in points]
     return {identifier: measured(value, interval=interval, n=count, method=method), **series(rows, identifier)}

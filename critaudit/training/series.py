@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report import Layer
+from critaudit.report.wording import count
 from critaudit.training.edges import boundary
 from critaudit.training.followed import Followed
 from critaudit.training.records import LayerNow, Record
@@ -101,7 +102,7 @@ def _now(
     """The last number of a series, and of which step it is where that is not the last one."""
     step, value = points[-1]
     if step != records[-1].step:
-        method = f"{method}; at step {step:,.0f}, the last at which it was measured"
+        method = f"{method}; at step {count(round(step))}, the last at which it was measured"
     interval = None
     if identifier == "entries.alpha":
         last = next(now.alpha for record in reversed(records) if (now := record.layers[place]).alpha is not None)
