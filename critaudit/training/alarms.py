@@ -62,7 +62,7 @@ class Alarms:
         broken = ("loss", -1) in record.non_finite
         if not self._once("training.non_finite", "loss", broken, record.loss is not None):
             return []
-        text = f"Step {count(record.step)}: the loss is NaN or infinite."
+        text = f"{_at(record)}: the loss is NaN or infinite."
         return [Notice("training.non_finite", "problem", record.step, None, None, text)]
 
     def _once(self, rule: str, what: str, starts: bool, ends: bool) -> bool:
@@ -91,12 +91,12 @@ class Alarms:
         j, where = number(now.j or 0.0), edge_in_words(layer, now)
         if side > 0:
             text = (
-                f"Step {count(record.step)}: {layer.name} crossed its edge of chaos (J = {j}, {where}); from here on small "
+                f"{_at(record)}: {layer.name} crossed its edge of chaos (J = {j}, {where}); from here on small "
                 "differences grow through such layers. More weight decay holds it at the edge."
             )
             return Notice("training.edge", "warning", record.step, layer.name, now.j, text)
         text = (
-            f"Step {count(record.step)}: {layer.name} fell back behind its edge of chaos, into order (J = {j}, {where}); "
+            f"{_at(record)}: {layer.name} fell back behind its edge of chaos, into order (J = {j}, {where}); "
             "small differences fade through such layers."
         )
         return Notice("training.edge", "info", record.step, layer.name, now.j, text)
@@ -123,7 +123,7 @@ class Alarms:
             ("gradient", "explodes"): "the first layers' steps are erratic",
         }[name, verb]
         text = (
-            f"Step {count(record.step)}: the {name} {verb} over the depth: it {word} by a factor of "
+            f"{_at(record)}: the {name} {verb} over the depth: it {word} by a factor of "
             f"{number(math.exp(min(abs(total), 700.0)))} from the {way} ({number(math.exp(found[0]))} per layer, "
             f"{found[2]} layers); {effect}."
         )
@@ -139,7 +139,7 @@ class Alarms:
                 self._tail[place] = now.alpha
                 word = "heavier" if now.alpha[0] < before[0] else "lighter"
                 text = (
-                    f"Step {count(record.step)}: the tails of {layer.name} became {word}: stable α = "
+                    f"{_at(record)}: the tails of {layer.name} became {word}: stable α = "
                     f"{number(now.alpha[0])} ({number(now.alpha[1])} – {number(now.alpha[2])}), after "
                     f"{number(before[0])} ({number(before[1])} – {number(before[2])})."
                 )
@@ -152,7 +152,7 @@ class Alarms:
                 continue
             first = self._layers[broken[0]].name
             more = f" (and in {plural(len(broken) - 1, 'more layer')})" if len(broken) > 1 else ""
-            text = f"Step {count(record.step)}: the {word} of {first} {_are(what)} NaN or infinite{more}."
+            text = f"{_at(record)}: the {word} of {first} {_are(what)} NaN or infinite{more}."
             severity = "warning" if what == "gradient" else "problem"
             yield Notice("training.non_finite", severity, record.step, first, None, text)  # type: ignore[arg-type]
 
@@ -163,16 +163,14 @@ class Alarms:
                 starts, ends = now.dead > self._limits.dead, now.dead < 0.8 * self._limits.dead
                 if self._once("training.dead_units", layer.name, starts, ends):
                     text = (
-                        f"Step {count(record.step)}: {now.dead:.0%} of the units of {layer.name} are not activated by any "
+                        f"{_at(record)}: {now.dead:.0%} of the units of {layer.name} are not activated by any "
                         "sample of the batch; such units do not learn."
                     )
                     yield Notice("training.dead_units", "warning", record.step, layer.name, now.dead, text)
             if now.j_squared is not None:
                 constant = now.j_squared <= 0.0
                 if self._once("training.constant", layer.name, constant, not constant):
-                    text = (
-                        f"Step {count(record.step)}: all weights of {layer.name} are equal; it tells no inputs apart."
-                    )
+                    text = f"{_at(record)}: all weights of {layer.name} are equal; it tells no inputs apart."
                     yield Notice("training.constant", "warning", record.step, layer.name, 0.0, text)
             if now.gradient is not None:
                 # Twice in a row: one batch may leave a branch out.
@@ -180,7 +178,7 @@ class Alarms:
                 self._starved[place] = times
                 if self._once("training.no_gradient", layer.name, times >= 2, times == 0):
                     text = (
-                        f"Step {count(record.step)}: no gradient reaches {layer.name} (it is exactly 0), while others have "
+                        f"{_at(record)}: no gradient reaches {layer.name} (it is exactly 0), while others have "
                         "one; the layer does not learn."
                     )
                     yield Notice("training.no_gradient", "warning", record.step, layer.name, 0.0, text)
@@ -197,6 +195,10 @@ def edge_in_words(layer: Followed, now: LayerNow) -> str:
 def over_depth(found: Growth) -> float:
     """ln of the change over the whole depth: exponent per layer times the number of steps from layer to layer."""
     return found[0] * (found[2] - 1)
+
+
+def _at(record: Record) -> str:
+    return f"Step {count(record.step)}"
 
 
 def _are(what: str) -> str:

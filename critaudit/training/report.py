@@ -23,7 +23,7 @@ from critaudit.report import (
     SourceRecord,
     TensorRecord,
 )
-from critaudit.report.wording import number, plural
+from critaudit.report.wording import count, number, plural
 from critaudit.training.course import course_of
 from critaudit.training.edges import excess
 from critaudit.training.log import Change, read_log
@@ -164,17 +164,17 @@ def _growth(name: str, records: Sequence[Record], depth: int) -> dict[str, Measu
     identifier = f"training.{name}_growth"
     if not points:
         return {identifier: undetermined("no two layers were seen to run")}
-    (step, (exponent, error, count)), way = points[-1], "depth" if name == "signal" else "depth, backwards"
+    (step, (exponent, error, depth_seen)), way = points[-1], "depth" if name == "signal" else "depth, backwards"
     value = math.exp(max(min(exponent, 700.0), -700.0))
     interval = None
     if error is not None and abs(exponent) + 1.96 * error < 700.0:
         interval = (math.exp(exponent - 1.96 * error), math.exp(exponent + 1.96 * error))
     method = (
-        f"factor per layer: least squares of the logarithm over the {way}, {count} of {depth} modules in the order in "
+        f"factor per layer: least squares of the logarithm over the {way}, {depth_seen} of {depth} modules in the order in "
         f"which they run, at step {count(round(step))}"
     )
     rows = [(at, math.exp(max(min(one[0], 700.0), -700.0))) for at, one in points]
-    return {identifier: measured(value, interval=interval, n=count, method=method), **series(rows, identifier)}
+    return {identifier: measured(value, interval=interval, n=depth_seen, method=method), **series(rows, identifier)}
 
 
 def _sentences(header: Header, records: Sequence[Record], layers: Sequence[Layer]) -> Iterator[str]:
