@@ -134,7 +134,10 @@ def _count_upper_half(bits: NDArray[np.uint32]) -> NDArray[np.int64] | None:
 
 def _count_levels(flat: NDArray[np.generic]) -> Bins | None:
     """Counts of each level of a dequantised array, or None where it takes many levels or has NaN."""
-    levels = np.unique(flat[:: max(1, flat.size // _SAMPLE)])
+    sample = flat[:: max(1, flat.size // _SAMPLE)]
+    if np.unique(sample[: 2 * _MANY_LEVELS]).size > _MANY_LEVELS:
+        return None
+    levels = np.unique(sample)
     counts = np.zeros(levels.size, dtype=np.int64)
     for start in range(0, flat.size, _CHUNK):
         if levels.size > _MANY_LEVELS:

@@ -207,7 +207,7 @@ def _hill(bins: Bins) -> tuple[HillIndex, ...]:
     reach = 0.99 * min(bins.middle - low, high - bins.middle)
     below, above = np.searchsorted(bins.points, (bins.middle - reach, bins.middle + reach))
     size = np.abs(np.concatenate([bins.points[:below], bins.points[above:]]) - bins.middle)
-    order = np.argsort(size)[::-1]
+    order = np.argsort(size, kind="stable")[::-1]  # two runs in order, which this kind only merges
     size, counts = size[order], np.concatenate([bins.counts[:below], bins.counts[above:]])[order]
     found = (_hill_index(size, counts, share, int(share * bins.n)) for share in _HILL_SHARES if share * bins.n >= 10)
     return tuple(index for index in found if index is not None)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
-from scipy.linalg import blas
+from scipy.linalg import blas, lapack
 
 # A piece that is converted or scaled before it enters a product: 8 MB in float64.
 PIECE = 2**20
@@ -17,6 +16,7 @@ PIECE = 2**20
 Convert: TypeAlias = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 
 _DIRECT_UP_TO = 128  # the size up to which all eigenvalues take less time than an iteration for the largest
+_BLOCK = 32  # Householder steps taken together: what LAPACK chooses
 _STEPS, _CHECKED = 400, 10
 _SETTLED = 1e-6  # change of the largest over ten steps, in which its error falls a thousandfold and more
 
@@ -95,9 +95,8 @@ def eigenvalues(gram: NDArray[Any]) -> NDArray[np.float64]:
     size = gram.shape[0]
     if size == 1:
         return gram.ravel().astype(np.float64)
-    reduce, find_lwork, iterate = scipy.linalg.get_lapack_funcs(("sytrd", "sytrd_lwork", "sterf"), (gram,))
-    work = int(find_lwork(size, lower=0)[0])
-    _, diagonal, beside, _, _ = reduce(gram, lower=0, lwork=work, overwrite_a=1)
+    reduce, iterate = (lapack.ssytrd, lapack.ssterf) if gram.dtype == np.float32 else (lapack.dsytrd, lapack.dsterf)
+    _, diagonal, beside, _, _ = reduce(gram, lower=0, lwork=_BLOCK * size, overwrite_a=1)
     values, failed = iterate(diagonal, beside, overwrite_d=1, overwrite_e=1)
     if failed:
         raise np.linalg.LinAlgError(f"the eigenvalues of a {size}×{size} matrix did not converge")
@@ -138,4 +137,4 @@ def largest_of_tridiagonal(diagonal: list[float], beside: list[float]) -> float:
     """The largest eigenvalue of a small symmetric tridiagonal matrix."""
     if not beside:
         return diagonal[0]
-    return float(scipy.linalg.lapack.dsterf(np.array(diagonal), np.array(beside))[0][-1])
+    return float(lapack.dsterf(np.array(diagonal), np.array(beside))[0][-1])

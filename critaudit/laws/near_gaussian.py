@@ -41,15 +41,15 @@ class NearGaussian:
     mean: float
     log_scale: float
 
-    def gains(self, eta: float) -> Array:
-        """Log-likelihood above the Gaussian's for each β; location and scale follow by one step of scoring.
+    def gains(self, etas: Array | float) -> Array:
+        """Log-likelihood above the Gaussian's for each η and β; location and scale follow by one step of scoring.
 
         −∞ where the first order is no density any more.
         """
-        distance = math.exp(eta)
+        distance = np.exp(np.asarray(etas))[..., np.newaxis, np.newaxis]
         density = 1 + distance * self.growth
-        valid = density.min(axis=1) > _LEAST
-        density = np.where(valid[:, np.newaxis], density, 1.0)
+        valid = density.min(axis=-1) > _LEAST
+        density = np.where(valid[..., np.newaxis], density, 1.0)
         pulls = distance * self.slopes / density
         followed = np.square(pulls @ self.weights) + np.square(pulls @ (self.weights * self.y)) / 4
         gained: Array = np.where(valid, np.log(density) @ self.weights + followed / self.total, -math.inf)
@@ -58,7 +58,7 @@ class NearGaussian:
     def peak(self) -> Array:
         """θ = (η, β, location, ln scale) about where the likelihood is largest; at the lowest η for the Gaussian."""
         etas = np.linspace(LOWEST[0] + 2, _HIGHEST, 24)
-        gains = np.array([self.gains(eta) for eta in etas])
+        gains = self.gains(etas)
         best, beta = np.unravel_index(np.argmax(gains), gains.shape)
         return self._theta(float(etas[best]), float(_BETAS[beta]))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,7 +92,7 @@ def fit_power_tail(
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
     sample = np.sort(sample[np.isfinite(sample) & (sample > 0.0)])
-    distinct = np.unique(sample).size
+    distinct = int(np.count_nonzero(sample[1:] != sample[:-1])) + (sample.size > 0)
     if distinct < 2 * min_tail or (xmin is not None and np.count_nonzero(sample >= xmin) < min_tail):
         raise CritauditError(
             f"a power-law tail was asked of {sample.size} positive values ({distinct} distinct), but a fit needs "
@@ -206,9 +207,8 @@ def _fit_from(tail: Array) -> tuple[float, float]:
 def _best_start(logs: Array, min_tail: int) -> int:
     """Index of the smallest value of the best tail: a scan over tail sizes, then over all starts beside the best."""
     last = logs.size - min_tail
-    sizes = np.geomspace(min_tail, logs.size, _COARSE)
     # The first of equal values: a tail holds all values at or above its start.
-    places = np.unique(np.searchsorted(logs, logs[logs.size - np.rint(sizes).astype(np.intp)]))
+    places = np.unique(np.searchsorted(logs, logs[logs.size - _tail_sizes(min_tail, logs.size, _COARSE)]))
     best = int(np.argmin(_distances(logs, places)))
     low, high = int(places[max(0, best - 1)]), int(places[min(places.size - 1, best + 1)])
     between = np.unique(np.searchsorted(logs, logs[low : min(high, last) + 1]))
@@ -216,6 +216,12 @@ def _best_start(logs: Array, min_tail: int) -> int:
         between = between[np.linspace(0, between.size - 1, 4 * _COARSE).astype(np.intp)]
     places = np.append(between, places[best])
     return int(places[np.argmin(_distances(logs, places))])
+
+
+@lru_cache(maxsize=64)
+def _tail_sizes(least: int, most: int, count: int) -> NDArray[np.intp]:
+    """Sizes that grow by about one factor."""
+    return np.rint(np.geomspace(least, most, count)).astype(np.intp)
 
 
 def _distances(logs: Array, places: NDArray[np.intp]) -> Array:
@@ -246,8 +252,7 @@ def _bootstrap_interval(
     Starts are the values of the sample at geometric tail sizes, unless given.
     """
     if origin is None:
-        sizes = np.geomspace(min_tail, logs.size, _COARSE_BOOTSTRAP)
-        places = np.unique(logs.size - np.rint(sizes).astype(np.intp))
+        places = np.unique(logs.size - _tail_sizes(min_tail, logs.size, _COARSE_BOOTSTRAP))
         starts = logs[places]
     else:
         places, starts = np.searchsorted(logs, [origin]), np.array([origin])

@@ -186,7 +186,11 @@ def _slope(sample: Sample, law: Standard, p: Array) -> Slope:
     unit = math.exp(-p[1])
     z = (sample.points - p[0]) * unit
     value, slopes, bends = law(z, p[2:])
-    first = np.concatenate([[-unit * slopes[0]], [-1.0 - z * slopes[0]], slopes[1:]])
+    first = np.empty((p.size, z.size))
+    np.multiply(-unit, slopes[0], out=first[0])
+    np.multiply(-z, slopes[0], out=first[1])
+    first[1] -= 1.0
+    first[2:] = slopes[1:]
     stretched = z * bends[0, 0]
     second = np.empty((p.size, p.size, z.size))
     second[0, 0] = unit * unit * bends[0, 0]
@@ -197,7 +201,7 @@ def _slope(sample: Sample, law: Standard, p: Array) -> Slope:
     second[2:, 2:] = bends[1:, 1:]
     weighted = first * sample.weights
     total = float(sample.weights @ value) - sample.total * float(p[1])
-    return Slope(total, weighted.sum(axis=1), -(second @ sample.weights), weighted @ first.T)
+    return Slope(total, first @ sample.weights, -(second @ sample.weights), weighted @ first.T)
 
 
 def _climb(sample: Sample, law: Standard, start: Array, low: Array, high: Array) -> Array:

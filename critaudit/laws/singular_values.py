@@ -27,7 +27,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from critaudit.laws.gram import PIECE, Convert, eigenvalues, gram_matrix, largest_of_tridiagonal
-from critaudit.laws.moments import chunks
+from critaudit.laws.moments import chunks, sum_of_products
 
 # Beyond this smaller side all singular values would take minutes.
 FULL_UP_TO = 8192
@@ -63,9 +63,9 @@ def frobenius_norm(array: NDArray[np.generic]) -> float:
             return largest
         exponent = math.frexp(largest)[1]
     parts = []
-    for chunk in chunks(array, 2**13):  # short enough that no BLAS splits the sum over threads
+    for chunk in chunks(array):
         piece = np.ldexp(chunk.astype(np.float64), -exponent) if exponent else chunk.astype(np.float64)
-        parts.append(float(np.dot(piece, piece)))
+        parts.append(sum_of_products(piece, piece))
     total = math.fsum(parts) if all(map(math.isfinite, parts)) else math.nan
     return math.ldexp(math.sqrt(total), exponent) if total == total else math.nan
 
