@@ -86,8 +86,9 @@ def weight_decay(
     `optimizer` is the live optimizer, its class's name ("AdamW", where a state dict does not tell), an
     OptimizerSetting, or an entry of `param_groups`. `model` is the live network, with which the decay of optimizers
     without a formula is measured. `dataset_size` and `batch_size` turn steps into epochs and give Zhang21's D, where
-    the source does not say them. `activation` is the nonlinearity of layers whose own is not known. From one checkpoint
-    without balance, `initial_j_squared` (for all layers or by name) gives the beginning, and `steps` how long ago.
+    the source does not say them. `activation` is the nonlinearity of layers whose own is not known, but for the last
+    one, an output. From one checkpoint without balance, `initial_j_squared` (for all layers or by name) gives the
+    beginning, and `steps` how long ago.
 
     Raises UsageError for a source or option that is not understood, SourceError where a file cannot be read.
     """
@@ -106,8 +107,11 @@ def weight_decay(
         steps=steps,
     )
     initial = _initial(initial_j_squared, course)
+    # A last layer of which nobody knows what follows is an output: the named activation is not meant for it.
+    named = [activation] * (len(course.layers) - 1) + [activation if len(course.layers) == 1 else None]
     layers = tuple(
-        layer_decay(layer, course, activation=activation, initial=initial.get(layer.name)) for layer in course.layers
+        layer_decay(layer, course, activation=phi, initial=initial.get(layer.name))
+        for layer, phi in zip(course.layers, named, strict=False)
     )
     overall = _overall([layer.weight_decay for layer in layers], len(layers))
     return WeightDecayAdvice(

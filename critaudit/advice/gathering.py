@@ -61,7 +61,6 @@ def gather(
             live,  # type: ignore[arg-type]
             dataset_size=dataset_size,
             batch_size=batch_size,
-            activation=activation,
             arch=arch,
             steps=steps,
         )

@@ -29,7 +29,6 @@ def course_of_live(
     *,
     dataset_size: int | None,
     batch_size: int | None,
-    activation: str | None,
     arch: str | None,
     steps: float | None,
 ) -> Course:
@@ -37,7 +36,7 @@ def course_of_live(
 
     Nothing of either changes. Raises UsageError where the optimizer trains none of the network's weights.
     """
-    view = load(module, arch=arch, activation=activation)
+    view = load(module, arch=arch)
     trained = _trained(module, optimizer)
     if not any(matrix.tensor in trained for matrix in view.matrices):
         raise UsageError("the optimizer trains none of the network's weight matrices; give the one that does")

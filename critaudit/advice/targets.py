@@ -14,7 +14,7 @@ _DENSE = ("linear", "attention")
 _LINEAR = "no nonlinearity follows this layer (an output, or a linear path): it has no edge of its own"
 _EMBEDDING = "an embedding looks rows up; no signal is multiplied"
 _GATE = "a recurrent gate is no layer of its own: it acts together with the others, through products"
-_UNKNOWN = "the layer's activation is not known, so neither is its edge of chaos; name it with activation="
+_UNKNOWN = "what follows this layer is not known (an output has no edge of chaos); name hidden layers' with activation="
 
 
 def target(layer: LayerCourse, *, activation: str | None = None) -> Measurement:

@@ -159,6 +159,14 @@ def test_anything_with_a_course_is_a_source_and_sizes_may_be_given() -> None:
     assert advice.layers[0].growth_per_epoch.number == pytest.approx(0.01)
 
 
+def test_a_named_activation_is_not_meant_for_the_output() -> None:
+    hidden = layer(STEPS, 0.3 + 1e-4 * STEPS, activation=None)
+    advice = weight_decay(course(hidden, replace(hidden, name="head.weight")), activation="tanh")
+    assert [one.status for one in advice.layers] == ["measured", "undetermined"]
+    assert "output" in (advice.layers[1].reason or "")
+    assert weight_decay(course(hidden), activation="tanh").layers[0].status == "measured"
+
+
 def test_a_recorded_run_is_described_with_d_and_lambda() -> None:
     run = next(run for run in recorded() if run["samples"] == 60_000)
     said = weight_decay(recorded_course(run)).describe()
