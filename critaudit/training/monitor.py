@@ -310,7 +310,7 @@ class Monitor:
             if self._left is not None:
                 self._clock.step(entered - self._left)
             if self._steps + 1 == self._next:
-                self._arm()
+                self.guarded(self._plan)  # by now more is known of the training's pace
         elif self._recorder is not None and not self._closed:
             self._at_record(self._recorder, entered)
             return
@@ -382,16 +382,11 @@ class Monitor:
             callback(notice)
 
     def _plan(self) -> None:
-        """Choose the next step to record, and what of it."""
+        """Choose the next step to record, and what of it; if it is the coming one, watch its passes."""
         following = {kind: pace.following(self._steps, self._clock) for kind, pace in self._paces.items()}
         self._next = min(following.values())
         self._kinds = frozenset(kind for kind, step in following.items() if step <= self._next)
-        if self._steps + 1 == self._next:
-            self._arm()
-
-    def _arm(self) -> None:
-        """Watch the passes of the coming step, which is recorded."""
-        if self._recorder is not None and not self._closed:
+        if self._steps + 1 == self._next and self._recorder is not None and not self._closed:
             self._recorder.arm()
 
     def guarded(self, action: Callable[[], None]) -> None:

@@ -170,8 +170,8 @@ def _growth(name: str, records: Sequence[Record], depth: int) -> dict[str, Measu
     if error is not None and abs(exponent) + 1.96 * error < 700.0:
         interval = (math.exp(exponent - 1.96 * error), math.exp(exponent + 1.96 * error))
     method = (
-        f"factor per layer: least squares of the logarithm over the {way}, {depth_seen} of {depth} modules in the order in "
-        f"which they run, at step {count(round(step))}"
+        f"factor per layer: least squares of the logarithm over the {way}, {depth_seen} of {depth} modules in the "
+        f"order in which they run, at step {count(round(step))}"
     )
     rows = [(at, math.exp(max(min(one[0], 700.0), -700.0))) for at, one in points]
     return {identifier: measured(value, interval=interval, n=depth_seen, method=method), **series(rows, identifier)}
