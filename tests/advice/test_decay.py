@@ -237,3 +237,24 @@ def test_importing_advice_loads_neither_torch_nor_scipy() -> None:
     code = "import sys, critaudit.advice; print([m for m in ('torch', 'scipy', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_monitor_and_its_log_say_the_same(tmp_path: Path) -> None:
+    from critaudit import Monitor
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4))
+    optimizer = torch.optim.SGD(network.parameters(), 0.05)
+    log = tmp_path / "log.jsonl"
+    with Monitor(network, optimizer, dataset_size=320, batch_size=8, log=log, every=10, quiet=True) as monitor:
+        for _ in range(120):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(torch.randn(8, 16)), torch.randint(0, 4, (8,))).backward()
+            optimizer.step()
+    live, read = weight_decay(monitor), weight_decay(log)
+    assert live.layers == read.layers
+    assert (read.dataset_size, read.batch_size) == (320, 8)
+    assert read.layers[0].growth.status in ("measured", "undetermined")
+    assert read.layers[0].j_squared == pytest.approx(
+        16 * float(network[0].weight.detach().double().var(correction=0)), rel=1e-6
+    )
