@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +46,13 @@ class Bins:
     lossless: bool
     middle: float
     scale: float
+    _kept: dict[str, Array] = field(default_factory=dict, repr=False, init=False)
 
     def quantiles(self, levels: tuple[float, ...]) -> Array:
         """Quantiles of the binned entries, interpolated between points."""
-        cumulative = np.cumsum(self.counts) - self.counts / 2
-        values: Array = np.interp(np.asarray(levels) * self.n, cumulative, self.points)
+        if "cumulative" not in self._kept:
+            self._kept["cumulative"] = np.cumsum(self.counts) - self.counts / 2
+        values: Array = np.interp(np.asarray(levels) * self.n, self._kept["cumulative"], self.points)
         return values
 
 
@@ -325,7 +327,9 @@ def summarise(points: Array, counts: NDArray[np.int64], *, lossless: bool, zeros
     if total == 0:
         return bins
     low, middle, high = (float(value) for value in bins.quantiles((0.25, 0.5, 0.75)))
-    return Bins(points, numbers, total, zeros, non_finite, lossless, middle, (high - low) / 2)
+    centred = replace(bins, middle=middle, scale=(high - low) / 2)
+    centred._kept.update(bins._kept)
+    return centred
 
 
 def _ordinary(points: Array, weights: NDArray[np.int64]) -> bool:

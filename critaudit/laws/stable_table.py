@@ -163,10 +163,11 @@ def _pieces(alpha: float, beta: float, order: int, knots: int) -> Array:
     in_alpha = _chebyshev((alpha - tile.low) * scale - 1, count_alpha, order, scale)
     in_beta = _chebyshev(beta, count_beta, order, 1.0)
     flat = tile.coefficients.reshape(count_alpha, -1)[:, : knots * count_beta]
-    contracted = (in_alpha @ flat).reshape(order + 1, knots, count_beta)
-    even = contracted[:, :, 0::2] @ in_beta[:, 0::2].T
-    odd = contracted[:, :, 1::2] @ in_beta[:, 1::2].T
-    above, below = even + odd, even - odd
+    # For β and for −β at once, whose odd terms have the other sign: the law and its mirror image.
+    both = np.concatenate([in_beta, in_beta])
+    both[order + 1 :, 1::2] *= -1.0
+    found = ((in_alpha @ flat).reshape(-1, count_beta) @ both.T).reshape(order + 1, knots, 2 * order + 2)
+    above, below = found[:, :, : order + 1], found[:, :, order + 1 :]
     # Knots from −knots−1 to knots+2 (ends repeated): interval k is reached by the splines centred at k−2 … k+3.
     padded = np.empty((len(_MIXED[order]), 2 * knots + 4))
     for row, (by_alpha, by_beta) in zip(padded, _MIXED[order], strict=True):
