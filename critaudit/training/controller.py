@@ -59,7 +59,7 @@ class Controller:
         *,
         target: Target = "edge",
         bounds: tuple[float, float | None] = (0.0, None),
-        gain: float = 0.1,
+        gain: float = 0.25,
         rate: float = 0.25,
         every: int | None = None,
         split_groups: bool = False,
