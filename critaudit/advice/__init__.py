@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from critaudit.advice.decay import WeightDecayAdvice as WeightDecayAdvice
     from critaudit.advice.decay import weight_decay as weight_decay
+    from critaudit.advice.initial import InitialisationAdvice as InitialisationAdvice
+    from critaudit.advice.initial import initialisation as initialisation
 
 # Loaded on first use: importing this package loads neither torch nor scipy.
 _HOMES = {
+    "initialisation": "critaudit.advice.initial",
+    "InitialisationAdvice": "critaudit.advice.initial",
     "weight_decay": "critaudit.advice.decay",
     "WeightDecayAdvice": "critaudit.advice.decay",
 }

@@ -1,0 +1,196 @@
+"""Which initialisation to take for a given network, optimizer and learning rate: predicted, measured, and tried."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from critaudit.advice.course import OptimizerSetting
+from critaudit.advice.initial.candidates import Candidate, Recipe, weigh
+from critaudit.advice.initial.passes import Loss
+from critaudit.advice.initial.rates import RateRange, rate_range
+from critaudit.advice.initial.tasks import task_for
+from critaudit.advice.initial.theory import Prediction, predict
+from critaudit.errors import UsageError
+from critaudit.init import Critical
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STEPS = 40
+# A difference of trial losses counts beyond this many standard errors.
+_CLEAR = 2.0
+# Of candidates that are as good, the first of these is taken.
+_PREFERRED = ("present", "orthogonal", "gaussian", "stable")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InitialisationAdvice:
+    """Which weights to start from.
+
+    `candidates` are all that were weighed, `present` the weights that the module came with; `chosen` is one of them.
+    `rates` are the learning rates at which it was tried. `predictions` hold by activation for chains of layers.
+    `setting` is the optimizer that trials were made with, `task` says on what.
+    """
+
+    candidates: tuple[Candidate, ...]
+    present: Candidate
+    chosen: Candidate
+    rates: RateRange
+    predictions: tuple[Prediction, ...]
+    setting: OptimizerSetting
+    task: str
+    samples: int
+    steps: int
+    inputs: tuple[Any, ...]
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How to make the recommended weights; None where those that are there are as good as any."""
+        return self.chosen.recipe
+
+    @property
+    def snippet(self) -> str:
+        """Copyable Python that applies the recommendation."""
+        if self.recipe is None:
+            return "# Keep the weights as they are: no candidate trained clearly better."
+        return (
+            "import critaudit.init\n\n"
+            "critaudit.init.critical_(model, inputs, "
+            f"{self.recipe.call})  # inputs: one batch, as model takes it"
+        )
+
+    def apply_(self, module: nn.Module) -> Critical | None:
+        """Initialise `module` in place as recommended, on the inputs that the advice was made with."""
+        return None if self.recipe is None else self.recipe.apply_(module, self.inputs)
+
+
+def initialisation(
+    module: nn.Module,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    optimizer: OptimizerSetting | Any = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    activation: str | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> InitialisationAdvice:
+    """Weigh initialisations of `module`, which is left as it is.
+
+    Candidates are the present weights, orthogonal ones with three sizes of the readout, Gaussian ones without biases
+    and on the edge of chaos with biases, and heavy-tailed ones (α = 1.8, 1.5), all scaled by `init.critical_`.
+    Each is passed forward and backward once, and trained for `steps` steps with the optimizer (a live one, its setting,
+    or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
+    linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
+    of it, the present weights come first, then orthogonal, Gaussian, heavy-tailed ones. At last the winner is tried at
+    a tenth to ten times the learning rate.
+
+    Raises UsageError where the network cannot be run or an option makes no sense.
+    """
+    import torch
+
+    if steps < 8:
+        raise UsageError(f"steps is {steps}; a trial needs at least 8")
+    setting, assumed = _setting(optimizer, lr)
+    device = next((value.device for value in module.parameters()), torch.device("cpu"))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        task = task_for(module, inputs, targets, loss, batch_size=batch_size, seed=seed)
+        networks: dict[int, nn.Module] = {}
+        found: list[Candidate] = []
+        for candidate, network in weigh(module, task, setting, activation=activation, steps=steps, seed=seed):
+            found.append(candidate)
+            if network is not None:
+                networks[id(candidate)] = network
+        if found[0].failed:
+            raise UsageError(f"the network does not train: {found[0].failed}")
+        chosen = choose(found)
+        known = () if chosen.trial is None else (chosen.trial,)
+        rates = rate_range(networks[id(chosen)], task, setting, steps=steps, seed=seed, known=known)
+    return InitialisationAdvice(
+        candidates=tuple(found),
+        present=found[0],
+        chosen=chosen,
+        rates=rates,
+        predictions=_predictions(found),
+        setting=setting,
+        task=task.what,
+        samples=task.samples,
+        steps=steps,
+        inputs=tuple(_kept(part, task.batch_size) for part in task.arguments),
+        assumed=assumed,
+    )
+
+
+def choose(candidates: list[Candidate]) -> Candidate:
+    """The candidate of the lowest trial loss, or the most preferred of those that are as good within the error."""
+    tried = [one for one in candidates if one.trial is not None and math.isfinite(one.trial.score)]
+    if not tried:
+        return candidates[0]
+    best = min(tried, key=_score)
+    as_good = [one for one in tried if _score(one) - _score(best) <= _CLEAR * _error(one, best)]
+    return min(as_good, key=lambda one: (_PREFERRED.index(one.recipe.family if one.recipe else "present"), _score(one)))
+
+
+def _score(candidate: Candidate) -> float:
+    return math.inf if candidate.trial is None else candidate.trial.score
+
+
+def _error(one: Candidate, other: Candidate) -> float:
+    """Standard error of the difference of two scores, from the batches that both saw."""
+    if one.trial is None or other.trial is None or one is other:
+        return 0.0
+    half = len(one.trial.losses) // 2
+    gaps = [a - b for a, b in zip(one.trial.losses[half:], other.trial.losses[half:], strict=True)]
+    mean = math.fsum(gaps) / len(gaps)
+    return math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1) / len(gaps))
+
+
+def _setting(optimizer: Any, lr: float | None) -> tuple[OptimizerSetting, tuple[str, ...]]:
+    from dataclasses import replace
+
+    from critaudit.advice.optimizers import settings_of
+
+    assumed: list[str] = []
+    if optimizer is None:
+        setting = OptimizerSetting("SGD", 0.01 if lr is None else lr)
+        assumed.append("no optimizer was named: plain SGD is assumed")
+    elif isinstance(optimizer, OptimizerSetting):
+        setting = optimizer
+    elif isinstance(optimizer, str):
+        usual = {"SGD": 0.01, "Adam": 0.001, "AdamW": 0.001}.get(optimizer, 0.001)
+        setting = OptimizerSetting(optimizer, usual if lr is None else lr, decoupled=optimizer == "AdamW")
+        if optimizer == "AdamW":
+            setting = replace(setting, weight_decay=0.01)
+    else:
+        setting = settings_of(optimizer)[0]
+    if lr is not None:
+        setting = replace(setting, lr=lr)
+    elif optimizer is None or isinstance(optimizer, str):
+        assumed.append(f"no learning rate was given: {setting.lr:g} is assumed")
+    if not 0.0 < setting.lr < math.inf:
+        raise UsageError(f"lr = {setting.lr} was given; a learning rate above 0 is expected")
+    return setting, tuple(assumed)
+
+
+def _predictions(candidates: list[Candidate]) -> tuple[Prediction, ...]:
+    critical = next((one.critical for one in candidates if one.critical is not None), None)
+    if critical is None:
+        return ()
+    return tuple(
+        predict(name.removeprefix("chain:"), point, critical.depth)
+        for name, point in critical.points.items()
+        if name.startswith("chain:")
+    )
+
+
+def _kept(values: Any, count: int) -> Any:
+    import torch
+
+    return copy.deepcopy(values[:count].detach()) if isinstance(values, torch.Tensor) and values.ndim > 0 else values
