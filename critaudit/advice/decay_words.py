@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,8 @@ def snippet(advice: WeightDecayAdvice) -> str:
     options = "lr=lr" if setting is None else _options(setting)
     if not advice.differ:
         return f"optimizer = {name}(model.parameters(), {options}, weight_decay={value:.3g})"
-    held = [f'    "{layer.layer}": {layer.weight_decay.number:.3g},' for layer in layers]
+    # Names may come from a file of anyone's: quoted, they stay names in the code that is copied.
+    held = [f"    {json.dumps(layer.layer)}: {layer.weight_decay.number:.3g}," for layer in layers]
     rest = next((layer.present for layer in advice.layers if layer.weight_decay.number is None), layers[0].present)
     return "\n".join(
         [

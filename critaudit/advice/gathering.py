@@ -49,7 +49,7 @@ def gather(
     if live is None:
         live = getattr(source, "optimizer", None) if hasattr(source, "course") else None
     told = _told(optimizer)
-    if _is_module(source):
+    if is_module(source):
         if live is None:
             raise UsageError(
                 "a network alone says nothing of its training; give its live optimizer as well: optimizer="
@@ -75,7 +75,7 @@ def gather(
         batch_size=batch_size or course.batch_size,
     )
     network = model if model is not None else getattr(source, "model", None)
-    if live is not None and _is_module(network):
+    if live is not None and is_module(network):
         from critaudit.advice.live_training import with_measured_decay
 
         return with_measured_decay(course, network, live)  # type: ignore[arg-type]
@@ -107,14 +107,15 @@ def _recorded(source: object) -> Course | None:
         if not isinstance(found, Course):
             raise UsageError(f"{kind_of(source)}: its course() gave {kind_of(found)}; a Course is expected")
         return found
-    if isinstance(source, (str, os.PathLike)) and _is_log(Path(source)):
+    if isinstance(source, (str, os.PathLike)) and is_log(Path(source)):
         read: Any = import_module(_LOGS).read_course
         course: Course = read(source)
         return course
     return None
 
 
-def _is_log(path: Path) -> bool:
+def is_log(path: Path) -> bool:
+    """Whether this file is a Monitor's log."""
     try:
         with path.open("rb") as file:
             return _BEGINNING in file.read(200)
@@ -144,7 +145,7 @@ def _with_setting(layer: LayerCourse, told: OptimizerSetting | str | None) -> La
     return layer
 
 
-def _is_module(value: object) -> TypeGuard[nn.Module]:
+def is_module(value: object) -> TypeGuard[nn.Module]:
     """Whether this is an nn.Module, without loading PyTorch for what surely is none."""
     if not any(kind.__module__.startswith("torch.") for kind in type(value).__mro__):
         return False

@@ -30,7 +30,8 @@ class LayerGain:
 
     `role` is its place in the network (see `roles.Role`), `sigma_w` = √(fan_in·mean(w²)) afterwards (None: it cannot be
     scaled), `strength` the signal's ‖x‖/√n behind it that was aimed at (None: nothing was). `reason` says why a weight
-    was left as it was.
+    was left as it was. `scale` is the g of `stable_` or the σ_w of `gaussian_` and `orthogonal_` that it was drawn with
+    in the end (None: it was not drawn).
     """
 
     name: str
@@ -38,6 +39,7 @@ class LayerGain:
     sigma_w: float | None
     strength: float | None
     reason: str = ""
+    scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,7 @@ class _Solver:
         self._after_sum = after_sum
         self._known: dict[int, float] = {}
         self._targets: dict[int, float] = {}
+        self._scales: dict[str, float] = {}
 
     def __call__(self, wiring: Wiring, place: int, output: torch.Tensor) -> torch.Tensor:
         target = self._target(wiring, place)
@@ -320,6 +323,7 @@ class _Solver:
             return output
         factor = wanted / strength
         parameter.mul_(factor)
+        self._scales[name] = factor * self._scales.get(name, 1.0)
         self._targets[place] = target
         return moved * factor if shift is None else moved * factor + shift
 
@@ -341,7 +345,8 @@ class _Solver:
         fan_in = math.prod(weight.shape[1:])
         sigma_w = math.sqrt(fan_in * float(weight.double().square().mean()))
         reason = "a normalisation undoes its scale" if role.name == "normalised" else ""
-        return LayerGain(role.weight or "", role.name, sigma_w, self._targets.get(role.place), reason)
+        scale = self._scales.get(role.weight or "", 1.0)
+        return LayerGain(role.weight or "", role.name, sigma_w, self._targets.get(role.place), reason, scale)
 
 
 def _strength(tensor: torch.Tensor) -> float:

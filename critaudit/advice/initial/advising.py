@@ -13,6 +13,7 @@ from critaudit.advice.initial.passes import Loss
 from critaudit.advice.initial.rates import RateRange, rate_range
 from critaudit.advice.initial.tasks import task_for
 from critaudit.advice.initial.theory import Prediction, predict
+from critaudit.analyzers.base import Progress
 from critaudit.errors import UsageError
 from critaudit.init import Critical
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 STEPS = 40
 # A difference of trial losses counts beyond this many standard errors.
 _CLEAR = 2.0
+_USUAL_COUNT = 8  # candidates, for whoever shows progress
 # Of candidates that are as good, the first of these is taken.
 _PREFERRED = ("present", "orthogonal", "gaussian", "stable")
 
@@ -80,6 +82,8 @@ def initialisation(
     activation: str | None = None,
     steps: int = STEPS,
     seed: int = 0,
+    curvature: bool = True,
+    progress: Progress | None = None,
 ) -> InitialisationAdvice:
     """Weigh initialisations of `module`, which is left as it is.
 
@@ -89,7 +93,8 @@ def initialisation(
     or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
     linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
     of it, the present weights come first, then orthogonal, Gaussian, heavy-tailed ones. At last the winner is tried at
-    a tenth to ten times the learning rate.
+    a tenth to ten times the learning rate. Without `curvature` the sharpness, which takes as long as a hundred steps,
+    is left out. `progress(stage, done, total)` is called as work goes on.
 
     Raises UsageError where the network cannot be run or an option makes no sense.
     """
@@ -104,14 +109,19 @@ def initialisation(
         task = task_for(module, inputs, targets, loss, batch_size=batch_size, seed=seed)
         networks: dict[int, nn.Module] = {}
         found: list[Candidate] = []
-        for candidate, network in weigh(module, task, setting, activation=activation, steps=steps, seed=seed):
+        weighed = weigh(module, task, setting, activation=activation, steps=steps, seed=seed, curvature=curvature)
+        for candidate, network in weighed:
             found.append(candidate)
+            if progress is not None:
+                progress("initialisations", len(found), max(_USUAL_COUNT, len(found)))
             if network is not None:
                 networks[id(candidate)] = network
         if found[0].failed:
             raise UsageError(f"the network does not train: {found[0].failed}")
         chosen = choose(found)
         known = () if chosen.trial is None else (chosen.trial,)
+        if progress is not None:
+            progress("learning rates", 0, 1)
         rates = rate_range(networks[id(chosen)], task, setting, steps=steps, seed=seed, known=known)
     return InitialisationAdvice(
         candidates=tuple(found),

@@ -87,19 +87,26 @@ class Candidate:
 
 
 def weigh(
-    module: nn.Module, task: Task, setting: OptimizerSetting, *, activation: str | None, steps: int, seed: int
+    module: nn.Module,
+    task: Task,
+    setting: OptimizerSetting,
+    *,
+    activation: str | None,
+    steps: int,
+    seed: int,
+    curvature: bool = True,
 ) -> Iterator[tuple[Candidate, nn.Module | None]]:
     """The candidates, each with a network that has its weights, in the order in which they are made.
 
     First the weights that are there, then orthogonal ones with three sizes of the readout; the best of these sizes is
     that of the others: Gaussian, Gaussian with biases on the edge of chaos, and heavy-tailed ones.
     """
-    present = examined(module, "the weights it has", None, None, task, setting, steps, seed)
+    present = examined(module, "the weights it has", None, None, task, setting, steps, seed, curvature)
     yield present, copy.deepcopy(module)
     basis = Recipe("orthogonal", activation=activation, seed=seed)
     best: Candidate | None = None
     for readout in READOUTS:
-        candidate, network = _made(module, replace(basis, readout=readout), task, setting, steps, seed)
+        candidate, network = _made(module, replace(basis, readout=readout), task, setting, steps, seed, curvature)
         yield candidate, network
         if candidate.trial is not None and (best is None or candidate.trial.score < best.trial.score):  # type: ignore[union-attr]
             best = candidate
@@ -111,18 +118,24 @@ def weigh(
         others.append(replace(chosen, family="gaussian", sigma_b=SIGMA_B))
     others += [replace(chosen, family="stable", alpha=alpha) for alpha in TAILS]
     for recipe in others:
-        yield _made(module, recipe, task, setting, steps, seed)
+        yield _made(module, recipe, task, setting, steps, seed, curvature)
 
 
 def _made(
-    module: nn.Module, recipe: Recipe, task: Task, setting: OptimizerSetting, steps: int, seed: int
+    module: nn.Module,
+    recipe: Recipe,
+    task: Task,
+    setting: OptimizerSetting,
+    steps: int,
+    seed: int,
+    curvature: bool,
 ) -> tuple[Candidate, nn.Module | None]:
     network = copy.deepcopy(module)
     try:
         critical = recipe.apply_(network, tuple(_first(part, task.batch_size) for part in task.arguments))
     except CritauditError as error:
         return Candidate(recipe.name, recipe, failed=str(error)), None
-    return examined(network, recipe.name, recipe, critical, task, setting, steps, seed), network
+    return examined(network, recipe.name, recipe, critical, task, setting, steps, seed, curvature), network
 
 
 def examined(
@@ -134,8 +147,9 @@ def examined(
     setting: OptimizerSetting,
     steps: int,
     seed: int,
+    curvature: bool = True,
 ) -> Candidate:
-    """A candidate with its passes, its sharpness and its trial."""
+    """A candidate with its passes, its sharpness (with `curvature`) and its trial."""
     arguments = tuple(_first(part, task.batch_size) for part in task.arguments)
     targets = _first(task.targets, task.batch_size)
     try:
@@ -146,9 +160,11 @@ def examined(
     except Exception as error:  # the user's network and loss: anything can come out of them
         text = " ".join(str(error).split())[:200]
         return Candidate(name, recipe, critical, failed=f"{type(error).__name__}: {text}")
-    curvature = "squared" if getattr(task.targets, "is_floating_point", bool)() else "cross_entropy"
+    if not curvature:
+        return Candidate(name, recipe, critical, seen, None, tried)
+    kind = "squared" if getattr(task.targets, "is_floating_point", bool)() else "cross_entropy"
     try:
-        sharp = sharpness(network, arguments, loss_curvature=curvature, seed=seed)
+        sharp = sharpness(network, arguments, loss_curvature=kind, seed=seed)
     except (RuntimeError, NotImplementedError, TypeError):  # an operation without a second derivative
         sharp = None
     return Candidate(name, recipe, critical, seen, sharp, tried)
