@@ -30,7 +30,7 @@
   // On a phone a legend has one or two columns; beyond four rows it makes the figure higher, not the plot lower.
   const narrowLegend = (figure, layout) => {
     const names = figure.data.filter((trace) => trace.showlegend !== false).map((trace) => trace.name ?? "");
-    const columns = names.some((name) => name.length > 12) ? 1 : 2;
+    const columns = names.some((name) => name.length > 10) ? 1 : 2;
     layout.legend = { entrywidth: 0.98 / columns, entrywidthmode: "fraction", font: { size: 11 } };
     if (layout.showlegend !== false) layout.height += 19 * Math.max(0, Math.ceil(names.length / columns) - 4);
   };

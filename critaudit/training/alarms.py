@@ -189,7 +189,7 @@ def edge_in_words(layer: Followed, now: LayerNow) -> str:
     edge = boundary(now.j0) if layer.activation == "tanh" and layer.is_square and now.j0 is not None else None
     if edge is not None:
         return f"its edge is at J = {number(edge)}"
-    return f"χ₁ = {number(now.chi1 or 0.0)}, its edge is at 1"
+    return f"χ₁ = {number(now.chi1 or 0.0)}; 1 is the edge"
 
 
 def over_depth(found: Growth) -> float:

@@ -74,7 +74,9 @@ class Pace:
             return max(soonest, 2 * self._last) if self._early else soonest + _KEPT
         then = self.spent + self.cost
         waiting = math.ceil((then / self._share - clock.seconds) / clock.usual)
-        within_share = max(soonest, self._last + math.ceil(self._last * _FINEST), step + waiting)
+        # Cumulated shares leave room for several records at once, after a wait: half of the usual distance is kept.
+        apart = max(math.ceil(self._last * _FINEST), math.ceil(0.5 * self.cost / (self._share * clock.usual)))
+        within_share = max(soonest, self._last + apart, step + waiting)
         if not self._early:
             return within_share
         doubled = max(soonest, 2 * self._last)

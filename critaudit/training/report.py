@@ -48,7 +48,8 @@ _EVIDENCE = {
     "training.gradient_explodes": ("training.gradient_growth",),
 }
 _CAVEATS = {
-    "training.edge": "The edge is that of a network of such layers with independent weights; trained ones are not.",
+    "training.edge": "The edge is that of a network of such layers with independent weights; trained ones are not. The "
+    "numbers beside are the last ones.",
     "training.tails": "A fitted α below 2 alone proves no power-law tail.",
     "training.dead_units": "One batch was looked at; other samples may activate them.",
 }
@@ -190,13 +191,7 @@ def _sentences(header: Header, records: Sequence[Record], layers: Sequence[Layer
     pairs = zip(header.layers, last.layers, strict=True)
     beyond = [one for layer, now in pairs if (one := excess(layer, now)) is not None]
     if beyond:
-        chaotic = sum(one > 0 for one in beyond)
-        yield (
-            f"Of the {plural(len(beyond), 'layer')} with an edge of chaos of their own {chaotic} ended beyond it, "
-            f"{len(beyond) - chaotic} short of it."
-            if len(beyond) > 1
-            else f"The one layer with an edge of chaos of its own ended {'beyond' if chaotic else 'short of'} it."
-        )
+        yield _beyond(sum(one > 0 for one in beyond), len(beyond))
     moved = [
         (abs(held.value[-1] / held.value[0] - 1), layer.name, held.value[0], held.value[-1])
         for layer in layers
@@ -209,6 +204,17 @@ def _sentences(header: Header, records: Sequence[Record], layers: Sequence[Layer
     if moved:
         _, which, first, final = max(moved)
         yield f"The coupling spread J moved most in {which}, from {number(first)} to {number(final)}."
+
+
+def _beyond(chaotic: int, total: int) -> str:
+    """On which side of their edges the layers ended."""
+    if total == 1:
+        return f"The one layer with an edge of chaos of its own ended {'beyond' if chaotic else 'short of'} it."
+    if chaotic in (0, total):
+        return f"All {total} layers with an edge of chaos of their own ended {'beyond' if chaotic else 'short of'} it."
+    return (
+        f"Of the {total} layers with an edge of chaos of their own {chaotic} ended beyond it, the others short of it."
+    )
 
 
 def _findings(notices: Sequence[Notice]) -> Iterator[Finding]:

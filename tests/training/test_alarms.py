@@ -47,7 +47,7 @@ def test_an_edge_is_crossed_once_in_each_direction():
 def test_the_edge_of_other_layers_is_chi1_and_a_normalised_layer_has_none():
     rows = [{"j_squared": chi * 2, "chi1": chi} for chi in (0.9, 1.1)]
     assert [one.rule for one in course(rows, RELU)] == ["training.edge"]
-    assert "χ₁ = 1.10" in course(rows, RELU)[0].text
+    assert "χ₁ = 1.10; 1 is the edge" in course(rows, RELU)[0].text
     assert course([{"j_squared": 0.5}, {"j_squared": 2.0}], NORMALISED) == ()
 
 

@@ -45,10 +45,10 @@ for _ in sys.stdin:
 def small_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("log") / "run.jsonl"
     torch.set_num_threads(1)
-    model = mlp(depth=1, width=6)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 4, bias=False))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with follow(model, optimizer, log=path) as monitor:
-        train(model, optimizer, 2, inputs=torch.randn(256, 6), after=lambda loss: monitor.step(loss=loss))
+        train(model, optimizer, 2, inputs=torch.randn(256, 2), after=lambda loss: monitor.step(loss=loss))
     return path.read_bytes()
 
 

@@ -28,6 +28,12 @@ def kind_style(kind: str) -> tuple[str, str]:
     return _KINDS.get(kind, _OTHER)
 
 
+def series_colour(place: int) -> str:
+    """The colour of the series at this place, as plotly takes them in turn where a figure names none."""
+    colours = [colour for colour, _ in _KINDS.values()]
+    return colours[place % len(colours)]
+
+
 def template(*, dark: bool) -> dict[str, Any]:
     """The plotly template of a theme: transparent, quiet grid, system fonts."""
     ink, grid, panel = ("#d9dde3", "#30363d", "#1b1f24") if dark else ("#24292f", "#e3e6ea", "#ffffff")

@@ -31,7 +31,10 @@ def alpha_g_path(report: Report) -> Spec:
     return figure(
         [
             *regions(ORDERED_LINE, CHAOTIC_LINE, window),
-            *(way(name, points, "α = %{x:.4g}, g = %{y:.4g}") for name, points in shown.items()),
+            *(
+                way(name, points, "α = %{x:.4g}, g = %{y:.4g}", place)
+                for place, (name, points) in enumerate(shown.items())
+            ),
             border(ORDERED_LINE, "ordered line (cutoff), tanh, i.i.d."),
             border(CHAOTIC_LINE, "chaotic line (L = 1, r₀ = 0.01)", dash="solid"),
         ],

@@ -11,7 +11,7 @@ from critaudit.report import measures, wording
 from critaudit.report.figures import axes
 from critaudit.report.figures.points import rounded, safe
 from critaudit.report.figures.regions import border
-from critaudit.report.figures.style import GUIDE, Spec, figure, level
+from critaudit.report.figures.style import GUIDE, Spec, figure, level, series_colour
 from critaudit.report.record import Layer, Report
 
 LINES = 10  # layers that are drawn one by one
@@ -139,7 +139,8 @@ def path_in_plane(report: Report) -> Spec:
     shown = paths if len(paths) <= LINES else {name: paths[name] for name in list(paths)[:LINES]}
     reach = max([2.0, *(abs(x) for points in shown.values() for x, _ in points)])
     both = sorted({(sign * j0, j) for j0, j in BOUNDARY for sign in (-1, 1) if j0 <= 1.2 * reach})
-    lines = [way(name, points, "J₀ = %{x:.4g}, J = %{y:.4g}") for name, points in shown.items()]
+    hover = "J₀ = %{x:.4g}, J = %{y:.4g}"
+    lines = [way(name, points, hover, place) for place, (name, points) in enumerate(shown.items())]
     guide = border(both, "edge of chaos (square tanh layers)")
     rest = len(paths) - len(shown)
     return figure(
@@ -156,8 +157,8 @@ def path_in_plane(report: Report) -> Spec:
     )
 
 
-def way(name: str, points: Series, hover: str) -> dict[str, Any]:
-    """A layer's way through a plane; a diamond at its end."""
+def way(name: str, points: Series, hover: str, place: int) -> dict[str, Any]:
+    """A layer's way through a plane, in the colour of its place among those drawn; a diamond at its end."""
     before = len(points) - 1
     small = 4 if before < _MARKS else 0
     return {
@@ -166,8 +167,12 @@ def way(name: str, points: Series, hover: str) -> dict[str, Any]:
         "name": safe(name),
         "x": [x for x, _ in points],
         "y": [y for _, y in points],
-        "line": {"width": 1.5},
-        "marker": {"size": [small] * before + [10], "symbol": ["circle"] * before + ["diamond"]},
+        "line": {"width": 1.5, "color": series_colour(place)},
+        "marker": {
+            "size": [small] * before + [10],
+            "symbol": ["circle"] * before + ["diamond"],
+            "color": series_colour(place),
+        },
         "hovertemplate": f"{safe(name)}<br>{hover}<extra></extra>",
     }
 
