@@ -50,43 +50,49 @@ def groups_by_parameter(optimizer: torch.optim.Optimizer) -> dict[int, int]:
     return {id(one): place for place, group in enumerate(optimizer.param_groups) for one in group["params"]}
 
 
-def adaptivity(
+def weighed_by_adaptivity(
     optimizer: torch.optim.Optimizer, group: Mapping[str, Any], weight: torch.Tensor, part: tuple[int, int, int] | None
 ) -> torch.Tensor | None:
-    """mean(w²/(√v̂ + ε)) / mean(w²) over a parameter or a part of it, a number on its device.
+    """Σ w²/(√v̂ + ε) over the rows of a parameter or of a part of it, on its device; over Σ w² it is the adaptivity κ.
 
     v̂ is the optimizer's running mean of squared gradients (Adam's family: corrected for its start; RMSprop, Adagrad).
-    None where the optimizer keeps none for this parameter (yet).
+    None where the optimizer keeps none for this parameter (yet). Oracle: `critaudit.advice.adaptivity`.
     """
     import torch
 
-    state = optimizer.state.get(weight, {})
-    root = _root(state, group)
-    if root is None:
+    found = _mean_square(optimizer.state.get(weight, {}), group)
+    if found is None:
         return None
+    mean_square, corrected = found
     values = weight.detach()
     if part is not None:
-        values, root = values.narrow(*part), root.narrow(*part)
-    square = values.float().square()
-    return torch.sum(square / root.add_(_eps(group.get("eps", 1e-8)))) / torch.sum(square)
+        values, mean_square = values.narrow(*part), mean_square.narrow(*part)
+    plain = values.float()
+    # √(v/c) + ε = (√v + ε√c)/√c, which saves a pass over the tensor.
+    root_of_c = corrected**0.5
+    root = mean_square.float().sqrt().add_(_eps(group.get("eps", 1e-8)) * root_of_c)
+    found_rows: torch.Tensor = torch.linalg.vecdot(_flat(plain), _flat(plain / root)) * root_of_c
+    return found_rows
 
 
-def _root(state: Mapping[str, Any], group: Mapping[str, Any]) -> torch.Tensor | None:
-    """√v̂ in memory of its own."""
+def _flat(values: torch.Tensor) -> torch.Tensor:
+    return values.reshape(values.shape[0], -1) if values.ndim > 1 else values.reshape(1, -1)
+
+
+def _mean_square(state: Mapping[str, Any], group: Mapping[str, Any]) -> tuple[torch.Tensor, Any] | None:
+    """v, and c with v̂ = v/c: 1 where nothing is to be corrected."""
     import torch
 
     betas = group.get("betas")
     found = state.get("max_exp_avg_sq", state.get("exp_avg_sq"))
     if isinstance(found, torch.Tensor) and betas is not None and "step" in state:
         step = state["step"]
-        corrected: Any = 1.0 - float(betas[1]) ** (step.to(found.device) if isinstance(step, torch.Tensor) else step)
-        root: torch.Tensor = (found.float() / corrected).sqrt_()
-        return root
+        return found, 1.0 - float(betas[1]) ** (step.to(found.device) if isinstance(step, torch.Tensor) else step)
     found = state.get("square_avg", state.get("sum"))
     if not isinstance(found, torch.Tensor):
         return None
     mean = state.get("grad_avg")  # a centred RMSprop
-    return (found - mean.square()).float().clamp_(min=0.0).sqrt_() if mean is not None else found.float().sqrt()
+    return (found if mean is None else (found - mean.square()).clamp_(min=0.0)), 1.0
 
 
 def steps_taken(optimizer: torch.optim.Optimizer) -> int | None:
