@@ -49,8 +49,8 @@ def operating_point(
     layers may work at s = 0.59, 0.39 and 0.33. For ReLU every strength is as good (1 is taken, σ_w² = 2); for GELU and
     SiLU strong signals are. Where no strength is within the tolerance, the one of the smallest |ln χ₁|.
     With `sigma_b` > 0 it is the stable point of the edge of chaos at this σ_b, where χ₁ = 1 for any depth.
-    Raises CritauditError for unknown activations those that are zero everywhere, and
-    where there is no such point.
+    Raises CritauditError for unknown activations, for those that are zero everywhere, for a depth below 1, and with
+    `sigma_b` where the activation has no stable edge of chaos.
     """
     phi = as_activation(activation)
     if depth < 1:

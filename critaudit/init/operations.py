@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, TypeAlias
 
-Kind = Literal["weight", "norm", "activation", "add", "multiply", "softmax", "pass", "other"]
+Kind: TypeAlias = Literal["input", "weight", "norm", "activation", "add", "multiply", "softmax", "pass", "other"]
 
 _WEIGHT = {
     "linear": 1,
@@ -16,18 +17,20 @@ _WEIGHT = {
     "conv_transpose2d": 1,
     "conv_transpose3d": 1,
     "embedding": 1,
+    "embedding_bag": 1,
     "addmm": 2,
 }
-_NORM = frozenset(
-    {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize"}
-)
-_ACTIVATIONS = {
+_PRODUCT = ("matmul", "__matmul__", "mm")
+# Where the bias stands among a weight operation's arguments.
+_BIAS = {"bilinear": 3, "addmm": 0}
+_NORM = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"})
+# By the function's name; None: a nonlinearity that theory has no name for.
+_ACTIVATIONS: dict[str, str | None] = {
     "tanh": "tanh",
     "relu": "relu",
     "relu6": "relu6",
     "leaky_relu": "leaky_relu",
     "elu": "elu",
-    "celu": "elu",
     "selu": "selu",
     "gelu": "gelu",
     "silu": "silu",
@@ -39,34 +42,35 @@ _ACTIVATIONS = {
     "softplus": "softplus",
     "softsign": "softsign",
     "tanhshrink": "tanhshrink",
-    "logsigmoid": "logsigmoid",
+    "logsigmoid": "log_sigmoid",
+    "log_sigmoid": "log_sigmoid",
     "erf": "erf",
-    "sin": "sin",
-    "prelu": "leaky_relu(0.25)",
-    "clamp": "clamp",
-    "glu": "glu",
+    "celu": None,
+    "sin": None,
+    "cos": None,
+    "rrelu": None,
+    "threshold": None,
+    "prelu": None,
+    "hardshrink": None,
+    "softshrink": None,
 }
 _SOFTMAX = frozenset({"softmax", "log_softmax", "scaled_dot_product_attention", "gumbel_softmax", "softmin"})
 _ADD = frozenset({"add", "__add__", "__radd__", "__iadd__", "sub", "__sub__", "__isub__", "__rsub__", "rsub"})
-_MULTIPLY = frozenset(
+ELEMENTWISE = frozenset(
+    {"mul", "__mul__", "__rmul__", "__imul__", "multiply", "div", "__truediv__", "__itruediv__", "addcmul", "pow"}
+)
+_MULTIPLY = ELEMENTWISE - {"addcmul", "pow"} | frozenset(
     {
-        "mul",
-        "__mul__",
-        "__rmul__",
-        "__imul__",
-        "multiply",
-        "div",
-        "__truediv__",
-        "__itruediv__",
         "matmul",
         "__matmul__",
         "bmm",
         "einsum",
         "mm",
         "baddbmm",
+        "glu",
     }
 )
-# What rearranges, selects, copies or averages signals, and leaves their strength to what comes before.
+# What rearranges, selects or copies signals.
 _PASS = frozenset(
     {
         "view",
@@ -134,10 +138,10 @@ _PASS = frozenset(
         "requires_grad_",
         "interpolate",
         "upsample",
-        "zeros_like",
         "as_strided",
     }
 )
+# What averages signals or picks the largest.
 _POOLING = frozenset(
     {
         "avg_pool1d",
@@ -161,6 +165,14 @@ _POOLING = frozenset(
 )
 
 
+# What makes a new tensor in the likeness of another: no signal passes.
+FRESH = frozenset(
+    f"{kind}{way}"
+    for kind in ("zeros", "ones", "empty", "full", "rand", "randn", "randint", "bernoulli")
+    for way in ("", "_like")
+) | {"new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"}
+
+
 def operation_name(func: Any) -> str:
     """The function's plain name: in-place variants count as what they do ("relu_" is "relu")."""
     name = str(getattr(func, "__name__", func))
@@ -168,7 +180,7 @@ def operation_name(func: Any) -> str:
 
 
 def kind_of_operation(name: str, *, signals: int, parameters: bool) -> Kind:
-    """What an operation on `signals` signals does; sums and products with a parameter or a number pass a signal on."""
+    """What an operation on `signals` signals does; sums with a parameter or a number pass a signal on."""
     if name in _WEIGHT:
         return "weight"
     if name in _NORM:
@@ -180,33 +192,75 @@ def kind_of_operation(name: str, *, signals: int, parameters: bool) -> Kind:
     if name in _ADD:
         return "add" if signals > 1 else "pass"
     if name in _MULTIPLY:
-        if signals > 1:
+        if signals > 1 or name == "glu":
             return "multiply"
-        return "weight" if parameters and name in ("matmul", "__matmul__", "mm") else "other"
+        return "weight" if parameters and name in _PRODUCT else "other"
     if name in _PASS or name in _POOLING:
         return "pass"
     return "other"
+
+
+def rearranges(name: str) -> bool:
+    """Whether an operation gives entries of its argument, unchanged: a view, a part, a copy, another type."""
+    return name in _PASS and name not in ("dropout", "interpolate", "upsample", "pad", "masked_fill")
+
+
+def changes_strength(name: str) -> bool:
+    """Whether an operation that passes a signal on gives another mean square: averages, sums with a constant, joins."""
+    return name in _POOLING or name in _ADD or name in ("cat", "concat", "concatenate", "stack", "pad", "interpolate")
 
 
 def activation_name(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """The nonlinearity's name in the words of `critaudit.theory.activations`, with its parameter; None for others."""
     if name == "leaky_relu":
         return f"leaky_relu({_argument(args, kwargs, 1, 'negative_slope', 0.01):g})"
+    if name == "prelu":
+        slopes = args[1] if len(args) > 1 else kwargs["weight"]
+        return f"leaky_relu({float(slopes.detach().double().mean()):g})"
     if name in ("elu", "celu"):
-        return f"elu({_argument(args, kwargs, 1, 'alpha', 1.0):g})"
+        alpha = _argument(args, kwargs, 1, "alpha", 1.0)
+        return f"elu({alpha:g})" if name == "elu" or alpha == 1.0 else None
     if name == "gelu" and kwargs.get("approximate") == "tanh":
         return "gelu_tanh"
+    if name == "hardtanh":
+        ends = (_argument(args, kwargs, 1, "min_val", -1.0), _argument(args, kwargs, 2, "max_val", 1.0))
+        return {(-1.0, 1.0): "hardtanh", (0.0, 6.0): "relu6"}.get(ends)
+    if name == "softplus" and _argument(args, kwargs, 1, "beta", 1.0) != 1.0:
+        return None
     return _ACTIVATIONS.get(name)
 
 
-def weight_position(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The tensor that a weight operation multiplies with."""
-    if name == "embedding" and "weight" not in kwargs:
-        return args[1]
-    if name in ("matmul", "__matmul__", "mm"):
-        return args[1] if len(args) > 1 else None
+def weight_argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, first: bool) -> Any:
+    """The tensor that a weight operation multiplies with; of a plain product the first or the second factor."""
+    if name in _PRODUCT:
+        return args[0] if first else args[1] if len(args) > 1 else None
     place = _WEIGHT[name]
-    return args[place] if len(args) > place else kwargs.get("weight")
+    return args[place] if len(args) > place else kwargs.get("weight", kwargs.get("mat2"))
+
+
+def bias_argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The tensor that a weight operation adds, None without."""
+    if name in _PRODUCT or name.startswith("embedding"):
+        return None
+    place = _BIAS.get(name, 2)
+    return args[place] if len(args) > place else kwargs.get("bias", kwargs.get("input") if name == "addmm" else None)
+
+
+def layout(name: str, weight: Any, taken: Any, made: Any, *, first: bool) -> tuple[int, int]:
+    """Inputs per output of a weight operation, and the number of groups of channels that do not mix.
+
+    `taken` is the signal, `made` the output, `first` says that the weight is the first factor of a product. A
+    transposed convolution of a stride above one has fewer inputs per output than this, by its stride per axis.
+    """
+    shape = tuple(weight.shape)
+    if name.startswith("conv"):
+        batched = taken.ndim == weight.ndim
+        transposed = name.startswith("conv_transpose")
+        groups = max((made if transposed else taken).shape[1 if batched else 0] // max(shape[1], 1), 1)
+        return (shape[0] // groups * math.prod(shape[2:]) if transposed else math.prod(shape[1:])), groups
+    if name in _PRODUCT or name == "addmm":
+        return (shape[-1] if first or len(shape) < 2 else shape[-2]), 1
+    return math.prod(shape[1:]), 1
 
 
 def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str, default: float) -> float:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from critaudit.init.branches import Branch, branches_of
 from critaudit.init.wiring import Node, Wiring
 
 RoleName: TypeAlias = Literal["chain", "inside", "linear", "normalised", "branch_end", "skip", "readout", "embedding"]
+# Activations that close a gate where their output is only multiplied with another signal.
+_GATES = ("sigmoid", "hardsigmoid", "tanh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,127 +20,137 @@ class Role:
     """A weight operation's place in the network.
 
     `chain`: a nonlinearity follows and every signal passes it. `inside`: the same within a residual branch. `linear`:
-    products, attention or another weight follow. `normalised`: a normalisation undoes its scale. `branch_end`: the
-    last weight of a residual branch, which is added to the stream at node `sum`. `skip`: a projection in the place of
-    the identity. `readout`: no weight follows. `embedding`: rows are looked up.
-    `weight` and `bias` are parameter names (None: not a parameter of its own, so that it cannot be scaled).
+    products, attention, a gate or another weight follow. `normalised`: a normalisation undoes its scale. `branch_end`:
+    the last weight of a residual branch, which is added to the stream at node `sum`. `skip`: a projection in the place
+    of the identity. `readout`: no weight follows. `embedding`: rows are looked up.
+    `weight` and `bias` are parameter names, `left` says why the weight is not to be drawn and scaled (empty: it is).
     """
 
     place: int
     name: RoleName
-    weight: str | None
+    weight: str
     bias: str | None
     activation: str | None = None
     sum: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A residual sum: the node that adds, that of the stream, and the ends of the branch: weights or norms' scales."""
-
-    sum: int
-    stream: int
-    ends: tuple[int, ...]
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """All weights of a network in the order of their first use, and its residual sums."""
+    """All weights of a network in the order of their first use, and its residual sums.
+
+    `depth` counts the links of the longest chain between input and output, `inner_depth` those of the longest one
+    within a residual branch.
+    """
 
     roles: tuple[Role, ...]
     branches: tuple[Branch, ...]
+    depth: int = 0
+    inner_depth: int = 0
 
     def counts(self) -> dict[str, int]:
         """Number of weights by role."""
         return dict(Counter(role.name for role in self.roles))
 
 
-def assign(wiring: Wiring) -> Roles:
-    """The roles in a network of this wiring. A weight that is used again has the role of its first use."""
-    branches = tuple(_branches(wiring))
+def assign(wiring: Wiring, *, named: bool = False) -> Roles:
+    """The roles in a network of this wiring. A weight that is used again has the role of its first use.
+
+    `named` says that the network computes a nonlinearity of its own, from operations that are none by themselves.
+    """
+    branches = branches_of(wiring)
     ends = {end: branch for branch in branches for end in branch.ends}
     inside, skips = _inside(wiring, branches)
-    seen: set[str] = set()
-    roles = []
+    found: dict[str, Role] = {}
     for place, node in wiring.weights():
-        if node.parameters[0] in seen:
-            continue
-        seen.add(node.parameters[0])
-        roles.append(_role(wiring, place, node, ends.get(place), place in inside, place in skips))
-    return Roles(tuple(roles), branches)
+        if node.parameters[0] not in found:
+            found[node.parameters[0]] = _role(
+                wiring, place, node, ends.get(place), inside=place in inside, skip=place in skips, named=named
+            )
+    roles = tuple(found.values())
+    links = _uses(wiring, (role.weight for role in roles if role.name == "chain"))
+    inner = _uses(wiring, (role.weight for role in roles if role.name == "inside"))
+    return Roles(roles, branches, _longest(wiring, links), _longest_inside(wiring, inner, branches))
 
 
-def _role(wiring: Wiring, place: int, node: Node, branch: Branch | None, inside: bool, skip: bool) -> Role:
-    weight = node.parameters[0]
-    bias = next((name for name in node.parameters[1:] if name.rsplit(".", 1)[-1].endswith("bias")), None)
-    following = [wiring.nodes[one] for one in wiring.followers(place)]
-    kinds = {one.kind for one in following}
-    activation = next((one.activation for one in following if one.kind == "activation"), None)
-    if node.operation == "embedding":
-        return Role(place, "embedding", weight, None)
-    if branch is not None:
-        return Role(place, "branch_end", weight, bias, sum=branch.sum)
-    if kinds == {"norm"}:
-        return Role(place, "normalised", weight, bias)
-    if skip:
-        return Role(place, "skip", weight, bias)
-    if "activation" in kinds:
-        return Role(place, "inside" if inside else "chain", weight, bias, activation)
-    if not _weights_after(wiring, place):
-        return Role(place, "readout", weight, bias)
-    return Role(place, "linear", weight, bias)
+def _role(
+    wiring: Wiring, place: int, node: Node, branch: Branch | None, *, inside: bool, skip: bool, named: bool
+) -> Role:
+    following = [(one, wiring.nodes[one]) for one in wiring.followers(place)]
+    kinds = {one.kind for _, one in following}
+    activation = None
+    name: RoleName = "linear"
+    if node.operation.startswith("embedding"):
+        name = "embedding"
+    elif branch is not None:
+        name = "branch_end"
+    elif kinds == {"norm"}:
+        name = "normalised"
+    elif skip:
+        name = "skip"
+    elif not wiring.leads_to_weight(place):
+        name = "readout"
+    elif bend := _bend(wiring, following, named):
+        name, activation = ("inside" if inside else "chain"), bend[0]
+    return Role(
+        place,
+        name,
+        node.parameters[0],
+        node.bias,
+        activation,
+        branch.sum if branch is not None and name == "branch_end" else None,
+        node.left,
+    )
 
 
-def _weights_after(wiring: Wiring, place: int) -> bool:
-    return any(place in wiring.weights_before(other) for other, _ in wiring.weights() if other != place)
+def _bend(wiring: Wiring, following: list[tuple[int, Node]], named: bool) -> tuple[str | None] | None:
+    """The nonlinearity behind a weight in a tuple (None in it: theory has no name for it), or None without one."""
+    products = {one for one, node in following if node.kind == "multiply"}
+    bends = [(one, node) for one, node in following if node.kind == "activation"]
+    for one, node in bends:
+        behind = set(wiring.followers(one))
+        if node.activation == "sigmoid" and products & behind:
+            return ("silu",)  # x·σ(x)
+        gate = node.activation in _GATES and behind and {wiring.nodes[other].kind for other in behind} == {"multiply"}
+        if not gate:
+            return (node.activation,)
+    if named and not bends and any(node.kind == "other" and not node.parameters for _, node in following):
+        return (None,)
+    return None
 
 
-def _branches(wiring: Wiring) -> list[Branch]:
-    found = []
-    for place, node in enumerate(wiring.nodes):
-        if node.kind != "add" or len(set(node.inputs)) != 2:
-            continue
-        first, second = node.inputs[:2]
-        before = [wiring.weights_before(first), wiring.weights_before(second)]
-        own = [before[0] - before[1], before[1] - before[0]]
-        if len(own[0]) == len(own[1]):
-            continue  # two paths alike: neither is the stream
-        stream, branch = (first, second) if len(own[0]) < len(own[1]) else (second, first)
-        ends = tuple(dict.fromkeys(_ends(wiring, branch, wiring.weights_before(stream))))
-        if ends:
-            found.append(Branch(place, stream, ends))
-    return found
-
-
-def _ends(wiring: Wiring, place: int, before: frozenset[int]) -> list[int]:
-    """Going back from a branch's output: the first weights or norms' scales, whose size is the branch's."""
-    place = wiring.origin(place)
-    node = wiring.nodes[place]
-    if node.kind == "weight":
-        return [] if place in before else [place]
-    if node.kind == "norm":
-        if node.parameters:
-            return [place]
-        return []
-    if node.kind in ("activation", "other") and node.inputs:
-        return _ends(wiring, node.inputs[0], before)
-    if node.kind == "add":
-        return [end for source in node.inputs for end in _ends(wiring, source, before)]
-    if node.kind == "multiply":
-        gates = [one for one in node.inputs if wiring.nodes[wiring.origin(one)].kind in ("activation", "softmax")]
-        signals = [one for one in node.inputs if one not in gates] or list(node.inputs[:1])
-        return _ends(wiring, signals[0], before)
-    return []
-
-
-def _inside(wiring: Wiring, branches: tuple[Branch, ...]) -> tuple[set[int], set[int]]:
+def _inside(wiring: Wiring, branches: Iterable[Branch]) -> tuple[set[int], set[int]]:
     """The weight nodes within residual branches, and those that stand in the place of the identity."""
     inside: set[int] = set()
     skips: set[int] = set()
     for branch in branches:
         stream = wiring.weights_before(branch.stream)
-        whole = wiring.weights_before(branch.sum)
-        inside |= whole - stream
-        ends = frozenset().union(*(wiring.weights_before(end) for end in branch.ends))
-        skips |= stream - ends
+        within = wiring.weights_before(branch.branch)
+        inside |= within - stream
+        skips |= stream - within
     return inside, skips - inside
+
+
+def _uses(wiring: Wiring, names: Iterable[str]) -> frozenset[int]:
+    chosen = frozenset(names)
+    return frozenset(place for place, node in wiring.weights() if node.parameters[0] in chosen)
+
+
+def _longest(wiring: Wiring, links: frozenset[int]) -> int:
+    """The largest number of links on one way through the network."""
+    if not links:
+        return 0
+    lengths: list[int] = []
+    for place, node in enumerate(wiring.nodes):
+        lengths.append(max((lengths[source] for source in node.inputs), default=0) + (place in links))
+    return max(lengths)
+
+
+def _longest_inside(wiring: Wiring, links: frozenset[int], branches: Iterable[Branch]) -> int:
+    """The same within one branch; links of branches inside of it are theirs."""
+    own = [wiring.weights_before(branch.branch) - wiring.weights_before(branch.stream) for branch in branches]
+    groups: dict[frozenset[int], set[int]] = {}
+    for link in links:
+        smallest = min((part for part in own if link in part), key=len, default=frozenset())
+        groups.setdefault(smallest, set()).add(link)
+    return max((_longest(wiring, frozenset(group)) for group in groups.values() if len(group) > 1), default=1)

@@ -10,6 +10,10 @@ from critaudit.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+# From this size on the QR decomposition of a random matrix takes seconds to minutes.
+_LARGE = 1024
+_AT_ONCE = 128
+
 
 def fan_in_of(tensor: torch.Tensor) -> int:
     """Number of inputs per output of a weight in PyTorch's layout (outputs first): columns times kernel size."""
@@ -45,9 +49,11 @@ def stable_(
     size = _checked(tensor, g, "g", fan_in)
     with torch.no_grad():
         sigma = g * (2.0 * size) ** (-1.0 / alpha)
-        if alpha == 2.0:
-            return tensor.normal_(0.0, math.sqrt(2.0) * sigma, generator=generator)
         place = tensor.device if generator is None else generator.device
+        if alpha == 2.0:
+            drawn = tensor if place == tensor.device else torch.empty_like(tensor, device=place)
+            drawn.normal_(0.0, math.sqrt(2.0) * sigma, generator=generator)
+            return tensor if drawn is tensor else tensor.copy_(drawn)
         wide = torch.float32 if place.type == "mps" else torch.float64
         angle = (torch.rand(tensor.shape, generator=generator, dtype=wide, device=place) - 0.5) * math.pi
         # Never zero: the power below would be infinite.
@@ -69,24 +75,58 @@ def gaussian_(
     return stable_(tensor, 2.0, sigma_w, fan_in=fan_in, generator=generator)
 
 
-def orthogonal_(tensor: torch.Tensor, sigma_w: float, *, generator: torch.Generator | None = None) -> torch.Tensor:
+def orthogonal_(
+    tensor: torch.Tensor, sigma_w: float, *, groups: int = 1, generator: torch.Generator | None = None
+) -> torch.Tensor:
     """Fill `tensor` with a random (semi-)orthogonal matrix of the same mean square as Gaussian weights of scale σ_w.
 
     The matrix is outputs × inputs·kernel. All its singular values are alike (σ_w for a square one), which keeps the
     spectrum of deep products together (dynamical isometry; Saxe 2014, Pennington 2017); the variance of its entries is
     σ_w²/fan_in, so that signals of a random direction keep the strength that mean-field theory gives them. It differs
     from `torch.nn.init.orthogonal_` by that normalisation where outputs are more than inputs.
-    Raises UsageError as `gaussian_`.
+    With `groups`, equal blocks of outputs are matrices of their own: the groups of a convolution, or projections that
+    are packed into one tensor. Raises UsageError as `gaussian_`, or where groups do not divide the outputs.
     """
     import torch
 
     size = _checked(tensor, sigma_w, "sigma_w", None)
-    rows = tensor.shape[0]
+    if groups < 1 or tensor.shape[0] % groups:
+        raise UsageError(f"{groups} groups do not divide {tensor.shape[0]} outputs")
+    rows = tensor.shape[0] // groups
+    place = tensor.device if generator is None else generator.device
     with torch.no_grad():
-        flat = torch.empty(rows, size, dtype=torch.float32, device=tensor.device)
-        torch.nn.init.orthogonal_(flat, generator=generator)
-        # Σw² is min(rows, size); it should be rows.
-        return tensor.copy_((flat * (sigma_w * math.sqrt(rows / min(rows, size)))).view(tensor.shape))
+        if min(rows, size) >= _LARGE:
+            flat = torch.stack([_mixed(rows, size, place, generator) for _ in range(groups)])
+        else:
+            normal = torch.empty(groups, rows, size, dtype=torch.float32, device=place).normal_(generator=generator)
+            q, r = torch.linalg.qr(normal.mT if rows < size else normal)
+            # Signs that make the distribution uniform (Mezzadri 2007).
+            q *= torch.diagonal(r, dim1=-2, dim2=-1).sign()[:, None, :]
+            flat = q.mT if rows < size else q
+        # Σw² is min(rows, size) in a block; it should be rows.
+        return tensor.copy_((flat * (sigma_w * math.sqrt(rows / min(rows, size)))).reshape(tensor.shape))
+
+
+def _mixed(rows: int, size: int, place: torch.device, generator: torch.Generator | None) -> torch.Tensor:
+    """(Semi-)orthogonal rows × size without a QR decomposition: random signs and Hartley transforms in turn.
+
+    Three rounds of random signs and an orthogonal transform mix any direction over all others, as good as uniformly
+    random ones (Yu 2016, Orthogonal random features); m² log m operations where a decomposition takes m³.
+    """
+    import torch
+
+    short, long = min(rows, size), max(rows, size)
+    chosen = torch.randperm(long, generator=generator, device=place)[:short]
+    signs = torch.randint(0, 2, (4, long), generator=generator, device=place).float().mul_(2.0).sub_(1.0)
+    found = torch.empty(short, long, device=place)
+    for start in range(0, short, _AT_ONCE):
+        part = found[start : start + _AT_ONCE].zero_()
+        part.scatter_(1, chosen[start : start + _AT_ONCE, None], 1.0)
+        for one in signs[:-1]:
+            moved = torch.fft.fft(part * one, norm="ortho")
+            part.copy_(moved.real - moved.imag)
+        part *= signs[-1]
+    return found if rows <= size else found.mT
 
 
 def _checked(tensor: torch.Tensor, scale: float, name: str, fan_in: int | None) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from critaudit.dynamics.hooks import first_signal
-from critaudit.init.wiring import Wiring, trace
+from critaudit.init.tracing import trace
+from critaudit.init.wiring import Wiring
 
 if TYPE_CHECKING:
     import torch
