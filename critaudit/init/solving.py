@@ -22,8 +22,8 @@ class Solver:
     """Called behind every operation of a forward pass (see `tracing.trace`); `settle` is called between passes.
 
     `share` is the size of a residual branch in units of its stream, `uses` how many branches end in the same weight:
-    what they add points the same way, so that their strengths and not their mean squares add up. Targets that need a strength from further on
-    (streams that are computed after their branch) are met from the second pass on.
+    what they add points the same way, so that their strengths and not their mean squares add up. Targets that need a
+    strength from further on (streams that are computed after their branch) are met from the second pass on.
     """
 
     def __init__(

@@ -50,9 +50,7 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], *, on_node: OnNode | None 
     with watch:
         answer = module(*inputs)
     wiring: Wiring = watch.wiring
-    wiring.aside = frozenset(
-        name for source in watch.sources.values() if not source.exact for name in source.names
-    )
+    wiring.aside = frozenset(name for source in watch.sources.values() if not source.exact for name in source.names)
     for part in _tensors(answer):
         wiring.output = watch.places.get(id(part), wiring.output)
         if wiring.output is not None:
@@ -134,9 +132,7 @@ def _watch(module: nn.Module, on_node: OnNode | None) -> Any:
                     made = [result]
                 node.strength = _strength(made[0])
             else:
-                node.strength = (
-                    _strength(made[0]) if changes_strength(name) else self.wiring.nodes[places[0]].strength
-                )
+                node.strength = _strength(made[0]) if changes_strength(name) else self.wiring.nodes[places[0]].strength
             for part in made:
                 self.known(part, place)
             return result

@@ -71,7 +71,8 @@ def test_the_scale_of_a_normalisation_sets_a_branch(norm) -> None:
 @pytest.mark.parametrize("first", [True, False], ids=["pre-norm", "post-norm"])
 def test_transformers(first: bool) -> None:
     torch.manual_seed(0)
-    network, inputs = nn.Sequential(nn.Linear(20, 32), *(Attending(32, first=first) for _ in range(4))), batch(8, 10, 20)
+    network = nn.Sequential(nn.Linear(20, 32), *(Attending(32, first=first) for _ in range(4)))
+    inputs = batch(8, 10, 20)
     found = critical_(network, inputs)
     named = roles(found)
     assert found.branches == 8
