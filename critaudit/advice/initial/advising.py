@@ -24,7 +24,7 @@ STEPS = 40
 # A difference of trial losses counts beyond this many standard errors.
 _CLEAR = 2.0
 _USUAL_COUNT = 8  # candidates, for whoever shows progress
-# Of candidates that are as good, the first of these is taken.
+# Of candidates that are as good, the first of these is taken where sharpness does not decide.
 _PREFERRED = ("present", "orthogonal", "gaussian", "stable")
 
 
@@ -92,8 +92,7 @@ def initialisation(
     Each is passed forward and backward once, and trained for `steps` steps with the optimizer (a live one, its setting,
     or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
     linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
-    of it, the present weights come first, then orthogonal, Gaussian, heavy-tailed ones. At last the winner is tried at
-    a tenth to ten times the learning rate. Without `curvature` the sharpness, which takes as long as a hundred steps,
+    of it, the least sharp one (`choose`). At last the winner is tried at a tenth to ten times the learning rate. Without `curvature` the sharpness, which takes as long as a hundred steps,
     is left out. `progress(stage, done, total)` is called as work goes on.
 
     Raises UsageError where the network cannot be run or an option makes no sense.
@@ -139,13 +138,25 @@ def initialisation(
 
 
 def choose(candidates: list[Candidate]) -> Candidate:
-    """The candidate of the lowest trial loss, or the most preferred of those that are as good within the error."""
+    """The candidate of the lowest trial loss; of those that are as good within the error, the least sharp one.
+
+    The less sharp a network is, the farther the learning rate is from where training becomes unstable. Where sharpness
+    is not known, the present weights come first, then orthogonal, Gaussian and heavy-tailed ones.
+    """
     tried = [one for one in candidates if one.trial is not None and math.isfinite(one.trial.score)]
     if not tried:
         return candidates[0]
     best = min(tried, key=_score)
     as_good = [one for one in tried if _score(one) - _score(best) <= _CLEAR * _error(one, best)]
-    return min(as_good, key=lambda one: (_PREFERRED.index(one.recipe.family if one.recipe else "present"), _score(one)))
+    return min(as_good, key=lambda one: (_sharpness(one), _preference(one), _score(one)))
+
+
+def _sharpness(candidate: Candidate) -> float:
+    return math.inf if candidate.sharpness is None else candidate.sharpness.value
+
+
+def _preference(candidate: Candidate) -> int:
+    return _PREFERRED.index(candidate.recipe.family if candidate.recipe else "present")
 
 
 def _score(candidate: Candidate) -> float:

@@ -33,6 +33,7 @@ class Recipe:
     readout: float = 1.0
     alpha: float | None = None
     sigma_b: float = 0.0
+    branch: float = 1.0
     activation: str | None = None
     seed: int = 0
 
@@ -41,7 +42,8 @@ class Recipe:
         """For people: "orthogonal, readout 0.3"."""
         tail = "" if self.alpha is None else f", α = {self.alpha:g}"
         bias = "" if self.sigma_b == 0.0 else f", σ_b = {self.sigma_b:g}"
-        return f"{self.family}{tail}{bias}, readout {self.readout:g}"
+        branch = "" if self.branch == 1.0 else f", branches {self.branch:g}"
+        return f"{self.family}{tail}{bias}{branch}, readout {self.readout:g}"
 
     @property
     def call(self) -> str:
@@ -51,6 +53,8 @@ class Recipe:
             parts.append(f"alpha={self.alpha:g}")
         if self.sigma_b:
             parts.append(f"sigma_b={self.sigma_b:g}")
+        if self.branch != 1.0:
+            parts.append(f"branch={self.branch:g}")
         if self.activation is not None:
             parts.append(f'activation="{self.activation}"')
         return ", ".join([*parts, f"seed={self.seed}"])
@@ -65,6 +69,7 @@ class Recipe:
             alpha=1.8 if self.alpha is None else self.alpha,
             readout=self.readout,
             sigma_b=self.sigma_b,
+            branch=self.branch,
             seed=self.seed,
         )
 
@@ -99,7 +104,8 @@ def weigh(
     """The candidates, each with a network that has its weights, in the order in which they are made.
 
     First the weights that are there, then orthogonal ones with three sizes of the readout; the best of these sizes is
-    that of the others: Gaussian, Gaussian with biases on the edge of chaos, and heavy-tailed ones.
+    that of the others: Gaussian ones, then with biases on the edge of chaos in chains, with residual branches each as
+    strong as the stream in networks that have such, and heavy-tailed ones.
     """
     present = examined(module, "the weights it has", None, None, task, setting, steps, seed, curvature)
     yield present, copy.deepcopy(module)
@@ -116,6 +122,9 @@ def weigh(
     others = [replace(chosen, family="gaussian")]
     if has_chain:
         others.append(replace(chosen, family="gaussian", sigma_b=SIGMA_B))
+    branches = 0 if best is None or best.critical is None else best.critical.branches
+    if branches > 1:
+        others.append(replace(chosen, branch=float(branches)))
     others += [replace(chosen, family="stable", alpha=alpha) for alpha in TAILS]
     for recipe in others:
         yield _made(module, recipe, task, setting, steps, seed, curvature)

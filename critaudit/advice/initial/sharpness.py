@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_MOST, _SETTLED = 60, 1e-2
+_MOST, _SETTLED = 30, 3e-2
 
 
 @dataclass(frozen=True, slots=True)
