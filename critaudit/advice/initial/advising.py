@@ -92,8 +92,8 @@ def initialisation(
     Each is passed forward and backward once, and trained for `steps` steps with the optimizer (a live one, its setting,
     or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
     linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
-    of it, the least sharp one (`choose`). At last the winner is tried at a tenth to ten times the learning rate. Without `curvature` the sharpness, which takes as long as a hundred steps,
-    is left out. `progress(stage, done, total)` is called as work goes on.
+    of it, the least sharp one (`choose`). At last the winner is tried at a tenth to ten times the learning rate.
+    Without `curvature` sharpness, which takes as long as a hundred steps, is left out. `progress(stage, done, total)` is called as work goes on.
 
     Raises UsageError where the network cannot be run or an option makes no sense.
     """
