@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -118,9 +117,7 @@ class Controller:
         if self._monitor.is_closed:  # it no longer counts steps
             self._stopped = True
         if not self._stopped and self._monitor.steps % self._every == 0:
-            entered = time.perf_counter()
             self._monitor.guarded(self._control)
-            self._monitor.note_time(time.perf_counter() - entered)
 
     def _control(self) -> None:
         """Look at every layer, and set the decay of every group."""

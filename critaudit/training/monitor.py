@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import math
 import os
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,15 +15,15 @@ from critaudit.errors import UsageError
 from critaudit.training.alarms import Limits
 from critaudit.training.describing import header_of_training
 from critaudit.training.followed import follow
+from critaudit.training.following import Following, Seen
 from critaudit.training.journal import Journal
-from critaudit.training.live import LiveLine, line_of
+from critaudit.training.live import LiveLine
 from critaudit.training.log import Change
-from critaudit.training.optimizers import plain_optimizer, steps_taken
-from critaudit.training.pacing import Clock, paces
+from critaudit.training.optimizers import plain_optimizer
+from critaudit.training.pacing import Schedule
 from critaudit.training.recording import KINDS, Recorder
 from critaudit.training.records import Notice, Record
-from critaudit.training.running import in_short
-from critaudit.training.sinks import ScalarSink, scalars_of
+from critaudit.training.sinks import ScalarSink
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +32,6 @@ if TYPE_CHECKING:
     from critaudit.advice import WeightDecayAdvice
     from critaudit.advice.course import Course
     from critaudit.report import Report
-
-_PATIENCE = 3  # failures after which a monitor gives up rather than disturb a training
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +110,19 @@ class Monitor:
         for label, size in (("dataset_size", dataset_size), ("batch_size", batch_size)):
             if size is not None and (isinstance(size, bool) or size < 1):
                 raise UsageError(f"{label} is {size}; a number of samples from 1 on is expected, or None")
+        schedule = Schedule(every, KINDS if spectra else KINDS[:-1])
         self.optimizer = plain_optimizer(optimizer)
-        self._clock, self._paces = Clock(), paces(every, KINDS if spectra else KINDS[:-1])
-        self._steps, self._given, self._begun, self._closed = start or 0, start, False, False
-        self._kinds: frozenset[str] = frozenset()
-        self._next = 0
-        self._left: float | None = None
-        self._own, self._failures, self._inside = 0.0, 0, False
-        self._loss: Any = None
-        self._lacks_loss = False
-        self._told_before: bool | None = None  # whether losses come before the optimizer's step
-        self._sinks, self._callbacks = tuple(sinks), tuple(callbacks)
-        self._advised: str | None = None
-        self.problems: list[str] = []
-        self._recorder: Recorder | None = None
-        self._live = LiveLine(quiet=quiet or _rank() != 0)
         self.network = follow(model, activation=activation)
         self._sizes = dataset_size, batch_size
+        seen = None
         if _rank() == 0:
-            self._recorder = Recorder(self.network, self.optimizer, scaler=scaler)
+            seen = Seen(
+                Recorder(self.network, self.optimizer, scaler=scaler),
+                live=LiveLine(quiet=quiet),
+                sinks=sinks,
+                callbacks=callbacks,
+                steps_per_epoch=self.steps_per_epoch,
+            )
             header = header_of_training(
                 self.network,
                 self.optimizer,
@@ -143,13 +132,9 @@ class Monitor:
                 batch_size=batch_size,
                 settings={"every": every, "activation": activation, "spectra": spectra},
             )
-            self._journal = Journal(header, path=log, fsync=fsync, limits=limits, told=self._told)
-            self._recorder.warm_up()
-        self._handles: list[Any] = [
-            self.optimizer.register_step_pre_hook(self._before_first),
-            self.optimizer.register_step_post_hook(self._after_step),
-        ]
-        self._plan()
+            seen.journal = Journal(header, path=log, fsync=fsync, limits=limits, told=seen.told)
+            seen.recorder.warm_up()
+        self._following = Following(self.optimizer, schedule, seen, start)
         self._at_exit = _closer(self)
         atexit.register(self._at_exit)
         self._setup = time.perf_counter() - began
@@ -162,17 +147,23 @@ class Monitor:
     @property
     def is_active(self) -> bool:
         """Whether this process measures: it is the one of rank 0."""
-        return self._recorder is not None
+        return self._following.seen is not None
 
     @property
     def is_closed(self) -> bool:
         """Whether it follows the training no longer."""
-        return self._closed
+        return self._following.closed
 
     @property
     def steps(self) -> int:
         """Optimizer steps done so far, those before this monitor included where they are known."""
-        return self._steps
+        return self._following.steps
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Optimizer steps per pass over the data; None where nobody said."""
+        samples, batch = self._sizes
+        return samples / batch if samples and batch else None
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -185,39 +176,31 @@ class Monitor:
         return tuple(self.journal.notices)
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong with the monitor itself: the log's disk was full, a tracker did not answer."""
+        return tuple(self._following.problems)
+
+    @property
     def journal(self) -> Journal:
         """All that is known of the training. Raises UsageError in a process that does not measure."""
-        if self._recorder is None:
+        if self._following.seen is None:
             raise UsageError(f"this is the process of rank {_rank()}; only the one of rank 0 measures the training")
-        return self._journal
+        return self._following.seen.journal
 
     @property
     def overhead(self) -> Overhead:
         """What the monitor cost so far."""
-        pace = self._paces["weights"]
-        return Overhead(self._own, self._clock.seconds, pace.count, pace.interval(self._clock), self._setup)
-
-    @property
-    def steps_per_epoch(self) -> float | None:
-        """Optimizer steps per pass over the data; None where nobody said."""
-        samples, batch = self._sizes
-        return samples / batch if samples and batch else None
+        schedule = self._following.schedule
+        pace, clock = schedule.paces["weights"], schedule.clock
+        return Overhead(self._following.own, clock.seconds, pace.count, pace.interval(clock), self._setup)
 
     def step(self, loss: float | torch.Tensor | None = None) -> None:
         """Tell the loss of this step, always before or always after the optimizer's step.
 
         It is looked at where the step is recorded; elsewhere the call costs nothing.
         """
-        if loss is None or self._closed or self._recorder is None:
-            return
-        if self._told_before is not False:
-            if self._steps + 1 == self._next:
-                self._loss = loss.detach() if hasattr(loss, "detach") else loss  # fetched with the record
-        elif self._lacks_loss:
-            entered = time.perf_counter()
-            self._lacks_loss = False
-            self._journal.set_loss(_number(loss))
-            self._own += time.perf_counter() - entered
+        if loss is not None:
+            self._following.tell(loss)
 
     def course(self) -> Course:
         """The training so far as advice takes it: J₀ and J² of the trained layers along the steps, and settings."""
@@ -247,31 +230,29 @@ class Monitor:
 
     def state_dict(self) -> dict[str, int]:
         """What to keep in a checkpoint so that the monitor of the continued training knows its step."""
-        return {"step": self._steps}
+        return {"step": self.steps}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Take up the count of steps of a checkpoint. Raises UsageError after the first step."""
-        if self._begun:
+        if self._following.begun:
             raise UsageError("the monitor has seen steps already; load its state before the first one")
-        self._steps = self._given = int(state["step"])
+        self._following.steps = self._following.given = int(state["step"])
 
     def close(self, reason: str = "closed") -> None:
         """Take a last record, end the log, and leave the optimizer alone from now on. The records stay."""
-        if self._closed:
-            return
-        self._closed = True
-        if not self._inside:  # PyTorch goes through its hooks just now: they stay, and do nothing
-            for handle in self._handles:
-                handle.remove()
         atexit.unregister(self._at_exit)
-        if self._recorder is not None:
-            self._recorder.disarm()
-            if self._begun and not self._journal.knows(self._steps):
-                self.guarded(self._record_weights_only)
-            for sink in self._sinks:
-                self.guarded(sink.close)
-            self._journal.end(reason)
-        self._live.close()
+        self._following.close(reason)
+
+    def guarded(self, action: Callable[[], None]) -> None:
+        """Do something in the monitor's time, and keep its failure from the training."""
+        entered = time.perf_counter()
+        self._following.guarded(action)
+        self._following.own += time.perf_counter() - entered
+
+    def note_change(self, change: Change) -> None:
+        """Keep and log a change of weight decay that a Controller made."""
+        if self.is_active and not self.is_closed:
+            self.journal.change(change)
 
     def __enter__(self) -> Self:
         return self
@@ -280,148 +261,6 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close("completed" if kind is None else f"ended by {kind.__name__}")
-
-    def _before_first(self, *_: Any) -> None:
-        """Just before the first step, when a checkpoint has been loaded if one is: the weights as they start."""
-        if self._begun or self._closed:
-            return
-        self._begun = True
-        if self._recorder is not None:
-            entered = time.perf_counter()
-            self.guarded(self._record_start)
-            self._own += time.perf_counter() - entered - self._recorder.waited
-
-    def _record_start(self) -> None:
-        assert self._recorder is not None
-        record = self._recorder.record(0, kinds=frozenset(self._paces), signals=False)
-        start = self._journal.begin(self._given, steps_taken(self.optimizer), record.layers)
-        self._steps = start.step
-        for kind, pace in self._paces.items():
-            pace.done(start.step, self._recorder.seconds[kind])
-        if not self._journal.knows(start.step):
-            self._publish(replace(record, step=start.step))
-        self._plan()
-
-    def _after_step(self, *_: Any) -> None:
-        """At every step of the optimizer: count it, and seldom do more."""
-        entered = time.perf_counter()
-        self._steps += 1
-        if self._steps < self._next:
-            if self._left is not None:
-                self._clock.step(entered - self._left)
-            if self._steps + 1 == self._next:
-                self.guarded(self._plan)  # by now more is known of the training's pace
-        elif self._recorder is not None and not self._closed:
-            self._at_record(self._recorder, entered)
-            return
-        self._left = time.perf_counter()
-        self._own += self._left - entered
-
-    def _at_record(self, recorder: Recorder, entered: float) -> None:
-        watched = recorder.watched
-        if self._left is not None:
-            self._clock.step(max(entered - self._left - watched, 0.0))
-        self.guarded(lambda: self._record(entered - watched))
-        self.guarded(self._plan)
-        self._left = time.perf_counter()
-        self._own += self._left - entered - recorder.waited + watched
-
-    def _record(self, since: float) -> None:
-        recorder, kinds = self._recorder, self._kinds
-        assert recorder is not None
-        recorder.disarm()
-        loss, self._loss = self._loss, None
-        if self._told_before is None:
-            self._told_before = loss is not None
-        self._lacks_loss = loss is None
-        record = recorder.record(self._steps, kinds=kinds, signals=True, loss=None if loss is None else _number(loss))
-        self._publish(record)
-        slower = {kind: recorder.seconds[kind] for kind in kinds if kind != "weights"}
-        for kind, seconds in slower.items():
-            self._paces[kind].done(self._steps, seconds)
-        everything = time.perf_counter() - since - recorder.waited
-        self._paces["weights"].done(self._steps, everything - math.fsum(slower.values()))
-
-    def _record_weights_only(self) -> None:
-        assert self._recorder is not None
-        kinds = frozenset(self._paces) - {"weights"}
-        self._publish(self._recorder.record(self._steps, kinds=kinds, signals=False))
-
-    def _publish(self, record: Record) -> None:
-        assert self._recorder is not None
-        record = replace(record, overhead=self.overhead.share)
-        self._journal.add(record, self._recorder.order)
-        if self._journal.problem is not None:
-            self._trouble(self._journal.problem)
-            self._journal.problem = None
-        if self._sinks:
-            values = scalars_of(record, self._journal.header.layers)
-            for sink in self._sinks:
-                sink.scalars(record.step, values)
-        if self._live.shown:
-            self._show(record)
-
-    def _show(self, record: Record) -> None:
-        header = self._journal.header
-        per_epoch = self.steps_per_epoch
-        if any(layer.alpha is not None for layer in record.layers):  # as seldom as the slower measurements
-            self._advised = in_short(self.course())
-        self._live.show(
-            line_of(
-                record,
-                header.layers,
-                name=header.name,
-                epoch=None if per_epoch is None else record.step / per_epoch,
-                advised=self._advised,
-            )
-        )
-
-    def _told(self, notice: Notice) -> None:
-        self._live.say(notice)
-        for callback in self._callbacks:
-            callback(notice)
-
-    def _plan(self) -> None:
-        """Choose the next step to record, and what of it; if it is the coming one, watch its passes."""
-        following = {kind: pace.following(self._steps, self._clock) for kind, pace in self._paces.items()}
-        self._next = min(following.values())
-        self._kinds = frozenset(kind for kind, step in following.items() if step <= self._next)
-        if self._steps + 1 == self._next and self._recorder is not None and not self._closed:
-            self._recorder.arm()
-
-    def guarded(self, action: Callable[[], None]) -> None:
-        """Do something that must not end the training, whatever happens in it."""
-        inside, self._inside = self._inside, True
-        try:
-            action()
-        except Exception as error:  # the one place where a monitor's own failure is kept from the training
-            self._failures += 1
-            if self._recorder is not None:
-                self._recorder.disarm()
-            self._trouble(f"step {self._steps}: {type(error).__name__}: {error}")
-            if self._failures >= _PATIENCE and not self._closed:
-                self._trouble(f"given up after {self._failures} failures")
-                self.close("failed")
-        finally:
-            self._inside = inside
-
-    def note_time(self, seconds: float) -> None:
-        """Count time that was spent for the monitor's sake elsewhere (by a Controller)."""
-        self._own += seconds
-
-    def note_change(self, change: Change) -> None:
-        """Keep and log a change of weight decay that a Controller made."""
-        if self._recorder is not None and not self._closed:
-            self._journal.change(change)
-
-    def _trouble(self, what: str) -> None:
-        self.problems.append(what)
-        with contextlib.suppress(RuntimeWarning):  # where warnings are errors, this one is still none of the training
-            warnings.warn(f"critaudit.Monitor: {what}; the training goes on", RuntimeWarning, stacklevel=2)
-
-
-def _number(loss: Any) -> float:
-    return float(loss.detach() if hasattr(loss, "detach") else loss)
 
 
 def _rank() -> int:

@@ -128,3 +128,18 @@ def paces(every: int | Mapping[str, int] | None, kinds: Sequence[str]) -> dict[s
         )
         for kind in kinds
     }
+
+
+class Schedule:
+    """Which step is recorded next (`following`), and what of it (`kinds`)."""
+
+    def __init__(self, every: int | Mapping[str, int] | None, kinds: Sequence[str]) -> None:
+        self.clock, self.paces = Clock(), paces(every, kinds)
+        self.following = 0
+        self.kinds: frozenset[str] = frozenset()
+
+    def plan(self, step: int) -> None:
+        """Look at it anew after step `step`."""
+        following = {kind: pace.following(step, self.clock) for kind, pace in self.paces.items()}
+        self.following = min(following.values())
+        self.kinds = frozenset(kind for kind, due in following.items() if due <= self.following)

@@ -67,7 +67,11 @@ def test_a_training_killed_at_random_moments_leaves_a_log_without_a_loss(tmp_pat
     for _ in range(24):
         trainings.stdin.write("go\n")
         child = int(trainings.stdout.readline())
-        time.sleep(chance.uniform(0.0, 0.1))
+        # Until so many bytes were written, so that a slow machine sees as much, and a random moment more.
+        enough, until = path.stat().st_size + chance.randint(0, 4000), time.monotonic() + 10.0
+        while path.stat().st_size < enough and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0.0, 0.01))
         os.kill(child, signal.SIGKILL)
         assert trainings.stdout.readline() == "killed\n"
         content = path.read_bytes()
