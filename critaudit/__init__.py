@@ -7,6 +7,8 @@ typing.py.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from critaudit.advising import Advice as Advice
+    from critaudit.advising import advise as advise
     from critaudit.auditing import audit as audit
     from critaudit.comparing import Comparison as Comparison
     from critaudit.comparing import compare as compare
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {
+    "advise": "critaudit.advising",
+    "Advice": "critaudit.advising",
     "audit": "critaudit.auditing",
     "load": "critaudit.sources",
     "survey": "critaudit.surveying",
@@ -27,7 +31,19 @@ _HOMES = {
     "Monitor": "critaudit.training",
     "CritauditError": "critaudit.errors",
 }
-__all__ = ["Comparison", "CritauditError", "Monitor", "Report", "__version__", "audit", "compare", "load", "survey"]
+__all__ = [
+    "Advice",
+    "Comparison",
+    "CritauditError",
+    "Monitor",
+    "Report",
+    "__version__",
+    "advise",
+    "audit",
+    "compare",
+    "load",
+    "survey",
+]
 
 
 def __getattr__(name: str) -> object:

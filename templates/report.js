@@ -186,6 +186,23 @@
     URL.revokeObjectURL(link.href);
   });
 
+  // ---- code to copy; where the clipboard is closed to us, it is selected instead
+  document.querySelectorAll("button.copy").forEach((button) => {
+    const code = byId(button.getAttribute("aria-describedby"));
+    const say = (text) => {
+      button.textContent = text;
+      setTimeout(() => (button.textContent = "Copy"), 2000);
+    };
+    const select = () => {
+      getSelection().selectAllChildren(code);
+      say("Selected");
+    };
+    button.addEventListener("click", () => {
+      if (!navigator.clipboard) return select();
+      navigator.clipboard.writeText(code.textContent).then(() => say("Copied"), select);
+    });
+  });
+
   // ---- paper: everything opened and drawn, in the light theme
   let opened = [];
   addEventListener("beforeprint", () => {

@@ -12,6 +12,7 @@ from critaudit.advice.course import Course, OptimizerSetting
 from critaudit.advice.moments import LayerNow, Trained, layer_courses, layers_now
 from critaudit.advice.parameter_groups import trained_tensors
 from critaudit.errors import UsageError
+from critaudit.model import ModelView
 from critaudit.sources import load
 from critaudit.sources.folders.folder import holds_one_model, may_be_a_model
 from critaudit.sources.folders.json_file import read_json_object
@@ -59,7 +60,11 @@ def course_of_checkpoints(paths: Sequence[str | os.PathLike[str]], told: Told) -
     """
     if not paths:
         raise UsageError("no checkpoints were given; at least one path is expected")
-    found = [_moment(Path(path), told) for path in paths]
+    return _course([_moment(Path(path), told) for path in paths], told)
+
+
+def _course(found: Sequence[_Moment], told: Told) -> Course:
+    """The moments in order."""
     dataset = told.dataset_size or next((one.dataset_size for one in found if one.dataset_size), None)
     batch = told.batch_size or next((one.batch_size for one in found if one.batch_size), None)
     notes = []
@@ -85,6 +90,14 @@ def course_of_checkpoints(paths: Sequence[str | os.PathLike[str]], told: Told) -
     )
 
 
+def course_of_view(view: ModelView, told: Told) -> Course:
+    """The course of one checkpoint that is open already: one moment. Raises as `course_of_checkpoints`."""
+    path = view.source.path
+    if path is None:
+        raise UsageError(f"{view.source.name}: this source is no checkpoint; a file or folder is expected")
+    return _course([_moment(path, told, view)], told)
+
+
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints in a folder: model files side by side, and subfolders that are one model each.
 
@@ -103,8 +116,8 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return found
 
 
-def _moment(path: Path, told: Told) -> _Moment:
-    view = load(path, arch=told.arch, activation=told.activation)
+def _moment(path: Path, told: Told, opened: ModelView | None = None) -> _Moment:
+    view = opened or load(path, arch=told.arch, activation=told.activation)
     saved = read_optimizer(path)
     if isinstance(told.setting, OptimizerSetting):
         trained = {matrix.tensor: Trained(told.setting) for matrix in view.matrices}

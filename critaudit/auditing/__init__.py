@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from critaudit import processors
 from critaudit.analyzers import ANALYZERS, select
 from critaudit.analyzers.base import Progress, Settings
 from critaudit.auditing.coverage import coverage, coverage_findings
+from critaudit.auditing.decay import saved_decay
 from critaudit.auditing.network import measure_network
 from critaudit.auditing.provenance import provenance
 from critaudit.auditing.weights import measure_weights
@@ -84,6 +86,10 @@ def audit(
             model |= analyzer.summary(layers)
     findings = [finding for analyzer in analyzers if analyzer.find for finding in analyzer.find(layers, model)]
     findings.extend(coverage_findings(view, lost, weights.non_finite))
+    decay = saved_decay(view, activation=settings.activation)
+    findings.extend(decay.findings)
+    if decay.layers:
+        layers = [replace(one, measurements={**one.measurements, **decay.layers.get(one.name, {})}) for one in layers]
     path = view.source.path
     return Report(
         source=SourceRecord(
@@ -92,9 +98,9 @@ def audit(
         architecture=ArchitectureRecord(view.architecture.name, view.architecture.how, view.architecture.detail),
         coverage=coverage(view, lost),
         layer_records=tuple(layers),
-        model=model,
+        model={**model, **decay.model},
         findings=tuple(sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity))),
-        advice=(),
+        advice=decay.advice,
         provenance=provenance(settings, analyzers, inputs, skipped, jobs=jobs, seconds=time.perf_counter() - started),
     )
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from critaudit import __version__
+from critaudit.cli.advise import advise_command
 from critaudit.cli.audit import audit_command
 from critaudit.cli.avalanches import avalanches_command
 from critaudit.cli.card import card_command
@@ -55,6 +56,7 @@ def cli(ctx: click.Context) -> None:
     \b
     critaudit model.pt              audit a file or folder: weights, spectra, edge of chaos
     critaudit timm:resnet18         audit a pretrained model by its hub name
+    critaudit advise timm:resnet18  initialisation and weight decay to train with
     critaudit compare a.pt b.pt     what changed: fine-tunes, checkpoints, quantised copies
     critaudit watch runs/a          audit checkpoints as they appear
     critaudit survey zoo/           audit every model in a folder, resumable
@@ -69,6 +71,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+cli.add_command(advise_command)
 cli.add_command(audit_command)
 cli.add_command(avalanches_command)
 cli.add_command(card_command)

@@ -97,7 +97,7 @@ def audit_command(
     """
     from critaudit.sources import load
 
-    output = output or Path(f"critaudit-{_stem(source)}.html")
+    output = output or Path(f"critaudit-{stem_of(source)}.html")
     check_writable(output, json_path)
     check_gates()
     # Opened before the analyzers are imported: what cannot be audited is said at once.
@@ -234,7 +234,7 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None
         yield update
 
 
-def _stem(source: str) -> str:
+def stem_of(source: str) -> str:
     """A file name from what the user typed: `timm:resnet18` → `timm-resnet18`, `runs/a/model.pt` → `model`."""
     path = Path(source)
     name = path.resolve().name if path.exists() and path.is_dir() else path.stem if path.exists() else source

@@ -130,6 +130,7 @@ def _environment() -> Environment:
         setting=_setting,
         breakable=_breakable,
         paragraph=_paragraph,
+        code=_code,
         measure=measures.describe,
         analyzer=measures.analyzer,
     )
@@ -155,6 +156,14 @@ def _paragraph(text: str) -> Any:
     from markupsafe import escape
 
     return escape(printable(text, limit=2000))
+
+
+def _code(lines: object) -> Any:
+    """Lines of code, each made printable: what is copied is what is seen."""
+    from markupsafe import escape
+
+    whole = lines if isinstance(lines, tuple) else (lines,)
+    return escape("\n".join(printable(str(line), limit=2000) for line in whole))
 
 
 def _guides(report: Report) -> list[tuple[str, str | None]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from critaudit.measurement import Measurement
 from critaudit.report import measures, rows, verdict, wording
+from critaudit.report.equal_settings import EqualSettings, equal_settings
 from critaudit.report.record import Finding, Layer, Report, TensorRecord
 
 # A page that a browser opens at once. What is left out is in the embedded JSON, and the page says so.
@@ -60,6 +61,7 @@ class View:
     ledger_groups: tuple[tuple[str, str, int], ...]
     evidence: tuple[tuple[Evidence, ...], ...]
     model: tuple[rows.Group, ...]
+    equal_settings: EqualSettings | None
 
 
 def view(report: Report) -> View:
@@ -85,6 +87,7 @@ def view(report: Report) -> View:
         ledger_groups=_ledger_groups(report.coverage.tensors),
         evidence=_all_evidence(report),
         model=rows.groups(report.model),
+        equal_settings=equal_settings(report),
     )
 
 

@@ -54,6 +54,7 @@ def render(report: Report, console: Console, *, written: Sequence[str | Path] = 
         console.print(_layer_table(report, remarkable, console))
     if not report.has_model:
         _print_measurements(report, console)
+    _print_advice(report, console)
     if written:
         console.print()
     for path in written:
@@ -129,6 +130,30 @@ def _layer_table(report: Report, layers: list[Layer], console: Console) -> Table
             cells.append(_text("–" if held is None else wording.value(held), console, dim))
         table.add_row(*cells)
     return table
+
+
+_COMPARED = (
+    ("signal over the depth ×", "init.signal_change"),
+    ("gradient over the depth ×", "init.gradient_change"),
+    ("sharpness λ", "init.sharpness"),
+    ("trial loss", "init.loss"),
+)
+_SNIPPETS = ("init.snippet", "decay.snippet")
+
+
+def _print_advice(report: Report, console: Console) -> None:
+    """What advice changes, side by side, and the code to copy, which is never wrapped."""
+    held = report.model
+    if "init.loss_after" in held:
+        console.print()
+        console.print(_text(f"{'':<26}{'before':>14}{'after':>14}", console, "dim"), soft_wrap=True)
+        for label, name in _COMPARED:
+            shown = [wording.value(held[f"{name}_{when}"]) for when in ("before", "after")]
+            console.print(_text(f"{label:<26}{shown[0]:>14}{shown[1]:>14}", console), soft_wrap=True)
+    for code in (held[name].value for name in _SNIPPETS if name in held):
+        console.print()
+        for line in code if isinstance(code, tuple) else ():
+            console.print(_text(printable(str(line), limit=2000), console), soft_wrap=True)
 
 
 def _print_measurements(report: Report, console: Console) -> None:

@@ -30,6 +30,9 @@ _AIMS = {
     "avalanche": ("avalanches", ()),
 }
 
+# What an audit says where it can, and nobody asked for: a note tells why not.
+_ON_THE_SIDE = ("init", "decay")
+
 
 def sentences(report: Report) -> tuple[str, ...]:
     """A few short sentences that stand at the top of every view of the report.
@@ -144,6 +147,8 @@ def _unmeasured(report: Report) -> str:
         return ""
     gaps: dict[str, list[str]] = {}
     for name in measures.ordered([*measures.analyzers(report), *report.provenance.skipped]):
+        if name in _ON_THE_SIDE:
+            continue
         aim, identifiers = _AIMS.get(name, (name, ()))
         held = _held(report, name, identifiers)
         if any(measurement.status == "measured" for measurement in held):

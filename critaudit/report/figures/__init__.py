@@ -24,6 +24,12 @@ from critaudit.report.figures.avalanches import (
 )
 from critaudit.report.figures.coverage import coverage_by_kind
 from critaudit.report.figures.growth import GROWTH, growth_by_block
+from critaudit.report.figures.initialisation import (
+    initialisation_by_depth,
+    initialisation_candidates,
+    initialisation_rates,
+    initialisation_trials,
+)
 from critaudit.report.figures.manifold import manifold_growth, manifold_projections, manifold_shape
 from critaudit.report.figures.multifractal import d2_by_depth, multifractal_curves
 from critaudit.report.figures.phase_maps import phase_alpha_g, phase_j0_j, phase_sigma
@@ -40,6 +46,7 @@ from critaudit.report.figures.spectra import jacobian_spectrum
 from critaudit.report.figures.style import Spec, template
 from critaudit.report.figures.training import alpha_g_path, growth_along, loss_along
 from critaudit.report.figures.trajectories import DRAWN, path_in_plane
+from critaudit.report.figures.weight_decay import decay_course
 from critaudit.report.record import Report
 
 if TYPE_CHECKING:
@@ -74,6 +81,11 @@ _DRAWINGS: dict[str, Drawing] = {
     "growth_along": Drawing((), growth_along, model=("trajectory.training.signal_growth",)),
     "loss_along": Drawing((), loss_along, model=("trajectory.training.loss",)),
     **{f"along_{name}": Drawing((name,), draw, model=("trajectory.steps",)) for name, draw in DRAWN.items()},
+    "initialisation_by_depth": Drawing((), initialisation_by_depth, model=("init.layers", "init.candidates")),
+    "initialisation_trials": Drawing((), initialisation_trials, model=("init.candidates", "init.scores")),
+    "initialisation_rates": Drawing((), initialisation_rates, model=("init.rate_losses", "init.lr")),
+    "initialisation_candidates": Drawing((), initialisation_candidates, model=("init.scores", "init.largest_lrs")),
+    "decay_course": Drawing(("decay.records",), decay_course, model=("decay.unit",)),
     "coverage_by_kind": Drawing((), coverage_by_kind),
     "alpha_by_depth": Drawing(("entries.alpha",), alpha_by_depth),
     "alpha_g_plane": Drawing(("entries.alpha", "entries.g_forward"), alpha_g_plane),

@@ -11,6 +11,7 @@ from critaudit.report.measures import (
     change,
     edge,
     entries,
+    initialisation,
     jacobian,
     manifold,
     multifractal,
@@ -38,6 +39,8 @@ _TABLES = {
     "training": {name: one for name, one in training.MEASURES.items() if name.startswith("training.")},
     "optimizer": {name: one for name, one in training.MEASURES.items() if name.startswith("optimizer.")},
     "trajectory": trajectory.MEASURES,
+    "init": initialisation.INITIALISATION,
+    "decay": initialisation.DECAY,
 }
 _MEASURES = {identifier: measure for table in _TABLES.values() for identifier, measure in table.items()}
 
@@ -54,6 +57,15 @@ _KEY = (
     "multifractal.d2_left",
     "signal.strength",
     "signal.gradient",
+    "init.signal_before",
+    "init.signal_after",
+    "init.gradient_before",
+    "init.gradient_after",
+    "init.sigma_w",
+    "decay.j_squared",
+    "decay.target",
+    "decay.weight_decay",
+    "decay.present",
     "optimizer.weight_decay",
     "change.relative",
     "change.step_stable_rank",
