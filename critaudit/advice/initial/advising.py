@@ -93,7 +93,8 @@ def initialisation(
     or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
     linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
     of it, the least sharp one (`choose`). At last the winner is tried at a tenth to ten times the learning rate.
-    Without `curvature` sharpness, which takes as long as a hundred steps, is left out. `progress(stage, done, total)` is called as work goes on.
+    Without `curvature` sharpness, which takes as long as a hundred steps, is left out. `progress(stage, done, total)`
+    is called as work goes on.
 
     Raises UsageError where the network cannot be run or an option makes no sense.
     """
