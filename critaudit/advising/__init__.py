@@ -67,6 +67,10 @@ def advise(
     for name, size in (("dataset_size", dataset_size), ("batch_size", batch_size)):
         if size is not None and size < 1:
             raise UsageError(f"{name} is {size}; a whole number from 1 is expected")
+    if activation is not None:
+        from critaudit.theory.activations import named_activation
+
+        named_activation(activation)
     wanted = Wanted(optimizer, lr, momentum, weight_decay)
     subject = find_subject(source, arch=arch, activation=activation, optimizer=optimizer, seed=seed)
     parts = Parts()
