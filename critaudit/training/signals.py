@@ -139,7 +139,7 @@ class Watch:
             return
         started = time.perf_counter()
         signal = _plain_signal(output)
-        if signal is not None:
+        if signal is not None and not (signal.is_cuda and torch.cuda.is_current_stream_capturing()):
             trace = self._traces.setdefault(path, _Trace())
             with torch.no_grad():
                 plain = signal.detach()
@@ -217,7 +217,7 @@ def _norm(values: torch.Tensor) -> torch.Tensor:
     if values.ndim < 2:
         flat: torch.Tensor = torch.linalg.vector_norm(values, dtype=wide)
         return flat
-    rows: torch.Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=wide)
+    rows: torch.Tensor = torch.linalg.vector_norm(values, dim=tuple(range(1, values.ndim)), dtype=wide)
     whole: torch.Tensor = torch.linalg.vector_norm(rows)
     return whole
 

@@ -42,14 +42,19 @@ def spreads(matrices: Sequence[Live], optimizer: torch.optim.Optimizer) -> list[
     rows: list[torch.Tensor | None] = []
     with torch.no_grad():
         for one in matrices:
-            values = _rows(one.values())
+            values = one.values()
             place = None if one.weight is None or not one.plain else groups.get(id(one.weight))
             scaled = None
             if one.weight is not None and place is not None:
                 group = optimizer.param_groups[place]
                 scaled = weighed_by_adaptivity(optimizer, group, one.weight, one.followed.part)
-            bias = None if one.bias is None else _norms(_rows(one.bias.detach()))
-            rows += [torch.sum(values, dim=1, dtype=_precision(values)), _norms(values), bias, scaled]
+            bias = None if one.bias is None else _norms(one.bias.detach())
+            rows += [
+                torch.sum(values, dim=_beside_rows(values), dtype=_precision(values)),
+                _norms(values),
+                bias,
+                scaled,
+            ]
         found = iter(_fetch_rows(rows))
     return [_spread(one, *(next(found) for _ in range(4))) for one in matrices]
 
@@ -98,14 +103,15 @@ def _spread(one: Live, sums: Array | None, norms: Array | None, bias: Array | No
     )
 
 
-def _rows(values: torch.Tensor) -> torch.Tensor:
-    return values.reshape(values.shape[0], -1) if values.ndim > 1 else values.reshape(1, -1)
+def _beside_rows(values: torch.Tensor) -> tuple[int, ...]:
+    """All axes but the first, whatever the order in memory; of a vector the only one."""
+    return tuple(range(min(1, values.ndim - 1), values.ndim))
 
 
-def _norms(rows: torch.Tensor) -> torch.Tensor:
+def _norms(values: torch.Tensor) -> torch.Tensor:
     import torch
 
-    found: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=_precision(rows))
+    found: torch.Tensor = torch.linalg.vector_norm(values, dim=_beside_rows(values), dtype=_precision(values))
     return found
 
 

@@ -66,7 +66,7 @@ def test_a_followed_training_is_the_same_to_the_last_bit(kind: str, network: Cal
             monitor = follow(model, optimizer, spectra=True, every=every)
         losses.append(train(model, optimizer, 12))
         if monitor is not None:
-            assert monitor.problems == []
+            assert monitor.problems == ()
             monitor.close()
         states.append(state(model, optimizer))
     assert losses[0] == losses[1]
@@ -237,7 +237,7 @@ def test_wrapped_networks_are_followed_as_themselves(wrapper: str, tmp_path: Any
         finally:
             if torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
-        assert monitor.problems == []
+        assert monitor.problems == ()
         records[wrapped] = monitor.records
     names = [layer.name for layer in monitor.journal.header.layers]
     assert names == ["0.weight", "2.weight", "4.weight", "6.weight"]
