@@ -172,6 +172,7 @@ def way(name: str, points: Series, hover: str, place: int) -> dict[str, Any]:
             "size": [small] * before + [10],
             "symbol": ["circle"] * before + ["diamond"],
             "color": series_colour(place),
+            "line": {"width": 0},  # plotly outlines marks of several sizes
         },
         "hovertemplate": f"{safe(name)}<br>{hover}<extra></extra>",
     }
