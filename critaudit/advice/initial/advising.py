@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from critaudit.advice.course import OptimizerSetting
-from critaudit.advice.initial.candidates import Candidate, Recipe, weigh
+from critaudit.advice.initial.candidates import Candidate, Recipe, remade, weigh
 from critaudit.advice.initial.passes import Loss
 from critaudit.advice.initial.rates import RateRange, rate_range
 from critaudit.advice.initial.tasks import task_for
@@ -16,6 +15,8 @@ from critaudit.advice.initial.theory import Prediction, predict
 from critaudit.analyzers.base import Progress
 from critaudit.errors import UsageError
 from critaudit.init import Critical
+from critaudit.init.arguments import place_of
+from critaudit.theory.activations import as_activation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,13 +89,15 @@ def initialisation(
     """Weigh initialisations of `module`, which is left as it is.
 
     Candidates are the present weights, orthogonal ones with three sizes of the readout, Gaussian ones without biases
-    and on the edge of chaos with biases, and heavy-tailed ones (α = 1.8, 1.5), all scaled by `init.critical_`.
+    and on the edge of chaos with biases, orthogonal ones with full-sized residual branches, and heavy-tailed ones
+    (α = 1.8, 1.5), all scaled by `init.critical_`.
     Each is passed forward and backward once, and trained for `steps` steps with the optimizer (a live one, its setting,
     or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
     linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
-    of it, the least sharp one (`choose`). At last the winner is tried at a tenth to ten times the learning rate.
-    Without `curvature` sharpness, which takes as long as a hundred steps, is left out. `progress(stage, done, total)`
-    is called as work goes on.
+    of it, the least sharp one (`choose`). Trials that are hopeless at half of their steps end there
+    (`trials.hopeless`). At last the winner is tried at a tenth to ten times the learning rate. Without `curvature`
+    sharpness, which takes as long as some tens of steps, is left out. `progress(stage, done, total)` is called as work
+    goes on.
 
     Raises UsageError where the network cannot be run or an option makes no sense.
     """
@@ -102,27 +105,26 @@ def initialisation(
 
     if steps < 8:
         raise UsageError(f"steps is {steps}; a trial needs at least 8")
+    if activation is not None:
+        as_activation(activation)
     setting, assumed = _setting(optimizer, lr)
-    device = next((value.device for value in module.parameters()), torch.device("cpu"))
+    device = place_of(module)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         task = task_for(module, inputs, targets, loss, batch_size=batch_size, seed=seed)
-        networks: dict[int, nn.Module] = {}
         found: list[Candidate] = []
         weighed = weigh(module, task, setting, activation=activation, steps=steps, seed=seed, curvature=curvature)
-        for candidate, network in weighed:
+        for candidate in weighed:
             found.append(candidate)
             if progress is not None:
                 progress("initialisations", len(found), max(_USUAL_COUNT, len(found)))
-            if network is not None:
-                networks[id(candidate)] = network
         if found[0].failed:
             raise UsageError(f"the network does not train: {found[0].failed}")
         chosen = choose(found)
         known = () if chosen.trial is None else (chosen.trial,)
         if progress is not None:
             progress("learning rates", 0, 1)
-        rates = rate_range(networks[id(chosen)], task, setting, steps=steps, seed=seed, known=known)
+        rates = rate_range(remade(module, chosen, task), task, setting, steps=steps, seed=seed, known=known)
     return InitialisationAdvice(
         candidates=tuple(found),
         present=found[0],
@@ -133,7 +135,7 @@ def initialisation(
         task=task.what,
         samples=task.samples,
         steps=steps,
-        inputs=tuple(_kept(part, task.batch_size) for part in task.arguments),
+        inputs=tuple(_kept(part) for part in task.first()[0]),
         assumed=assumed,
     )
 
@@ -142,9 +144,12 @@ def choose(candidates: list[Candidate]) -> Candidate:
     """The candidate of the lowest trial loss; of those that are as good within the error, the least sharp one.
 
     The less sharp a network is, the farther the learning rate is from where training becomes unstable. Where sharpness
-    is not known, the present weights come first, then orthogonal, Gaussian and heavy-tailed ones.
+    is not known, the present weights come first, then orthogonal, Gaussian and heavy-tailed ones. What failed, diverged
+    or was given up is left out; where nothing trained, the first one is taken.
     """
-    tried = [one for one in candidates if one.trial is not None and math.isfinite(one.trial.score)]
+    tried = [
+        one for one in candidates if one.trial is not None and not one.trial.stopped and math.isfinite(one.trial.score)
+    ]
     if not tried:
         return candidates[0]
     best = min(tried, key=_score)
@@ -212,7 +217,7 @@ def _predictions(candidates: list[Candidate]) -> tuple[Prediction, ...]:
     )
 
 
-def _kept(values: Any, count: int) -> Any:
+def _kept(values: Any) -> Any:
     import torch
 
-    return copy.deepcopy(values[:count].detach()) if isinstance(values, torch.Tensor) and values.ndim > 0 else values
+    return values.detach().clone() if isinstance(values, torch.Tensor) else values

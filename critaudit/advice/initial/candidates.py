@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from critaudit.advice.initial.passes import Passes, passes
+from critaudit.advice.initial.passes import Passes, experimental, passes
 from critaudit.advice.initial.sharpness import Sharpness, sharpness
 from critaudit.advice.initial.trials import Task, Trial, trial
 from critaudit.errors import CritauditError
@@ -100,86 +100,90 @@ def weigh(
     steps: int,
     seed: int,
     curvature: bool = True,
-) -> Iterator[tuple[Candidate, nn.Module | None]]:
-    """The candidates, each with a network that has its weights, in the order in which they are made.
+) -> Iterator[Candidate]:
+    """The candidates, in the order in which they are made; each is made on a copy of the network that is let go.
 
     First the weights that are there, then orthogonal ones with three sizes of the readout; the best of these sizes is
     that of the others: Gaussian ones, then with biases on the edge of chaos in chains, with residual branches each as
-    strong as the stream in networks that have such, and heavy-tailed ones.
+    strong as the stream in networks that have such, and heavy-tailed ones. The best trial so
+    far is the rival of the next (`trials.hopeless`).
     """
-    present = examined(module, "the weights it has", None, None, task, setting, steps, seed, curvature)
-    yield present, copy.deepcopy(module)
+    trying = _Trying(module, task, setting, steps, seed, curvature)
+    yield trying.examined(module, "the weights it has", None, None)
     basis = Recipe("orthogonal", activation=activation, seed=seed)
-    best: Candidate | None = None
+    tried: list[Candidate] = []
     for readout in READOUTS:
-        candidate, network = _made(module, replace(basis, readout=readout), task, setting, steps, seed, curvature)
-        yield candidate, network
-        if candidate.trial is not None and (best is None or candidate.trial.score < best.trial.score):  # type: ignore[union-attr]
-            best = candidate
-    readout = best.recipe.readout if best is not None and best.recipe is not None else READOUTS[0]
-    chosen = replace(basis, readout=readout)
-    has_chain = best is not None and best.critical is not None and best.critical.depth > 1
-    others = [replace(chosen, family="gaussian")]
-    if has_chain:
-        others.append(replace(chosen, family="gaussian", sigma_b=SIGMA_B))
-    branches = 0 if best is None or best.critical is None else best.critical.branches
-    if branches > 1:
-        others.append(replace(chosen, branch=float(branches)))
-    others += [replace(chosen, family="stable", alpha=alpha) for alpha in TAILS]
+        tried.append(trying.made(replace(basis, readout=readout)))
+        yield tried[-1]
+    known = [one for one in tried if one.trial is not None]
+    best = min(known, key=lambda one: math.inf if one.trial is None else one.trial.score, default=None)
+    if best is None or best.recipe is None or best.critical is None:
+        return  # what fails for these weights fails for others
+    others = [replace(best.recipe, family="gaussian")]
+    if best.critical.depth > 1:
+        others.append(replace(best.recipe, family="gaussian", sigma_b=SIGMA_B))
+    if best.critical.branches > 1:
+        others.append(replace(best.recipe, branch=float(best.critical.branches)))
+    others += [replace(best.recipe, family="stable", alpha=alpha) for alpha in TAILS]
     for recipe in others:
-        yield _made(module, recipe, task, setting, steps, seed, curvature)
+        yield trying.made(recipe)
 
 
-def _made(
-    module: nn.Module,
-    recipe: Recipe,
-    task: Task,
-    setting: OptimizerSetting,
-    steps: int,
-    seed: int,
-    curvature: bool,
-) -> tuple[Candidate, nn.Module | None]:
-    network = copy.deepcopy(module)
-    try:
-        critical = recipe.apply_(network, tuple(_first(part, task.batch_size) for part in task.arguments))
-    except CritauditError as error:
-        return Candidate(recipe.name, recipe, failed=str(error)), None
-    return examined(network, recipe.name, recipe, critical, task, setting, steps, seed, curvature), network
+def remade(module: nn.Module, candidate: Candidate, task: Task) -> nn.Module:
+    """The network with a candidate's weights: the module itself, or a copy made by the candidate's recipe."""
+    if candidate.recipe is None:
+        return module
+    network = experimental(module)
+    candidate.recipe.apply_(network, task.first()[0])
+    return network
 
 
-def examined(
-    network: nn.Module,
-    name: str,
-    recipe: Recipe | None,
-    critical: Critical | None,
-    task: Task,
-    setting: OptimizerSetting,
-    steps: int,
-    seed: int,
-    curvature: bool = True,
-) -> Candidate:
-    """A candidate with its passes, its sharpness (with `curvature`) and its trial."""
-    arguments = tuple(_first(part, task.batch_size) for part in task.arguments)
-    targets = _first(task.targets, task.batch_size)
-    try:
-        seen = passes(network, arguments, task.loss, targets)
-        tried = trial(network, task, setting, lr=setting.lr, steps=steps, seed=seed)
-    except CritauditError:
-        raise
-    except Exception as error:  # the user's network and loss: anything can come out of them
-        text = " ".join(str(error).split())[:200]
-        return Candidate(name, recipe, critical, failed=f"{type(error).__name__}: {text}")
-    if not curvature:
-        return Candidate(name, recipe, critical, seen, None, tried)
-    kind = "squared" if getattr(task.targets, "is_floating_point", bool)() else "cross_entropy"
-    try:
-        sharp = sharpness(network, arguments, loss_curvature=kind, seed=seed)
-    except (RuntimeError, NotImplementedError, TypeError):  # an operation without a second derivative
-        sharp = None
-    return Candidate(name, recipe, critical, seen, sharp, tried)
+class _Trying:
+    """What is the same for all candidates, and the best trial so far."""
 
+    def __init__(
+        self, module: nn.Module, task: Task, setting: OptimizerSetting, steps: int, seed: int, curvature: bool
+    ) -> None:
+        self._module, self._task, self._setting = module, task, setting
+        self._steps, self._seed, self._curvature = steps, seed, curvature
+        self._rival: Trial | None = None
 
-def _first(values: object, count: int) -> object:
-    import torch
+    def made(self, recipe: Recipe) -> Candidate:
+        """The candidate that a recipe makes of a copy of the module."""
+        network = experimental(self._module)
+        try:
+            critical = recipe.apply_(network, self._task.first()[0])
+        except CritauditError as error:
+            return Candidate(recipe.name, recipe, failed=str(error))
+        return self.examined(network, recipe.name, recipe, critical)
 
-    return values[:count] if isinstance(values, torch.Tensor) and values.ndim > 0 else values
+    def examined(self, network: nn.Module, name: str, recipe: Recipe | None, critical: Critical | None) -> Candidate:
+        """A candidate with its passes, its sharpness and its trial."""
+        arguments, targets = self._task.first()
+        try:
+            seen = passes(network, arguments, self._task.loss, targets)
+            tried = trial(
+                network,
+                self._task,
+                self._setting,
+                lr=self._setting.lr,
+                steps=self._steps,
+                seed=self._seed,
+                rival=self._rival,
+            )
+        except CritauditError:
+            raise
+        except Exception as error:  # the user's network and loss: anything can come out of them
+            text = " ".join(str(error).split())[:200]
+            return Candidate(name, recipe, critical, failed=f"{type(error).__name__}: {text}")
+        if not tried.stopped and (self._rival is None or tried.score < self._rival.score):
+            self._rival = tried
+        return Candidate(name, recipe, critical, seen, self._sharpness(network, arguments, targets), tried)
+
+    def _sharpness(self, network: nn.Module, arguments: tuple[Any, ...], targets: Any) -> Sharpness | None:
+        if not self._curvature:
+            return None
+        try:
+            return sharpness(network, arguments, loss=self._task.loss, targets=targets, seed=self._seed)
+        except Exception:  # an operation without a second derivative, a loss that takes more than the output
+            return None

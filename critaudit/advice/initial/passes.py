@@ -6,9 +6,12 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from critaudit.dynamics.hooks import first_signal
+from critaudit.errors import UsageError
+from critaudit.init.modes import calm, set_modes, unwrapped
 from critaudit.init.tracing import trace
 from critaudit.init.wiring import Wiring
 
@@ -62,46 +65,58 @@ class Passes:
 
 
 def passes(module: nn.Module, arguments: tuple[Any, ...], loss: Loss, targets: Any) -> Passes:
-    """Run a copy of `module` forward and backward once, with batch statistics and without dropout."""
+    """Run `module` forward and backward once, with batch statistics and without dropout; it is left as it is.
+
+    A weight that is used more than once is seen at its first use. Gradients are those of h itself, also where the
+    network changes it in place afterwards. What the network or the loss raises goes through.
+    """
     import torch
 
-    network = experimental(module)
-    outputs: dict[int, torch.Tensor] = {}
+    module = unwrapped(module)
+    gradients: dict[int, float] = {}
 
     def keep(wiring: Wiring, place: int, output: torch.Tensor) -> torch.Tensor:
         if wiring.nodes[place].kind == "weight" and output.requires_grad:
-            output.retain_grad()
-            outputs[place] = output
+            output.register_hook(partial(_note, gradients, place))  # type: ignore[no-untyped-call]
         return output
 
-    with torch.enable_grad():
-        held: list[Any] = []
-        handle = network.register_forward_hook(lambda _module, _inputs, output: held.append(output))
+    answers: list[Any] = []
+    with torch.enable_grad(), calm(module):
+        handle = module.register_forward_hook(lambda _module, _inputs, output: answers.append(output))
         try:
-            wiring = trace(network, arguments, on_node=keep)
+            wiring = trace(module, arguments, on_node=keep)
         finally:
             handle.remove()
-        value = loss(held[-1], targets)
-        value.backward()  # type: ignore[no-untyped-call]
-    layers, seen = [], set()
+        value = loss(answers[-1], targets)
+        wanted = [one for one in module.parameters() if one.requires_grad]
+        if value.requires_grad and wanted:
+            # Not backward(): gradients of parameters are the user's.
+            torch.autograd.grad(value, wanted, allow_unused=True)
+    layers: dict[str, LayerPass] = {}
     for place, node in wiring.weights():
-        name = node.parameters[0]
-        if name in seen:
-            continue
-        seen.add(name)
-        kept = outputs.get(place)
-        gradient = None if kept is None or kept.grad is None else float(kept.grad.double().norm())
-        layers.append(LayerPass(name, node.strength, gradient))
-    return Passes(tuple(layers), float(value.detach()))
+        layers.setdefault(node.parameters[0], LayerPass(node.parameters[0], node.strength, gradients.get(place)))
+    return Passes(tuple(layers.values()), float(value.detach()))
 
 
 def experimental(module: nn.Module) -> nn.Module:
-    """A copy to experiment on, in training mode without dropout, all of whose parameters want gradients."""
-    network = copy.deepcopy(module)
-    network.train()
+    """A copy to experiment on: normalisations with batch statistics as in training, everything else without dropout.
+
+    Raises UsageError for a module that cannot be copied.
+    """
+    from torch import nn
+
+    try:
+        network = copy.deepcopy(unwrapped(module))
+    except Exception as error:  # anything can hang on a module
+        raise UsageError(
+            f"{type(module).__name__} cannot be copied ({type(error).__name__}: {' '.join(str(error).split())[:160]}); "
+            "remove what is not a parameter, for instance tensors with gradients or open files"
+        ) from error
+    set_modes(network)
     for part in network.modules():
-        if "Drop" in type(part).__name__:
-            part.training = False
+        if isinstance(part, nn.RNNBase):
+            # cuDNN gives recurrent layers a backward pass in training mode only.
+            part.training, part.dropout = True, 0.0
     return network
 
 
@@ -111,6 +126,10 @@ def output_of(found: Any) -> torch.Tensor:
     if tensor is None:
         raise TypeError("the network gives no floating-point output")
     return tensor
+
+
+def _note(gradients: dict[int, float], place: int, gradient: torch.Tensor) -> None:
+    gradients[place] = float(gradient.detach().double().norm())
 
 
 def _change(values: list[float | None] | list[float]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from critaudit.errors import CritauditError
@@ -32,9 +33,9 @@ def predict(activation: str, point: OperatingPoint, depth: int, *, sigma_b: floa
     """The prediction for `depth` layers at this operating point."""
     notes: list[str] = []
 
-    def quantity(compute: object) -> float | None:
+    def quantity(compute: Callable[[], float | None]) -> float | None:
         try:
-            return compute()  # type: ignore[operator,no-any-return]
+            return compute()
         except CritauditError as error:
             notes.append(str(error))
             return None
