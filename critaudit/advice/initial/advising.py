@@ -12,6 +12,7 @@ from critaudit.advice.initial.passes import Loss
 from critaudit.advice.initial.rates import RateRange, rate_range
 from critaudit.advice.initial.tasks import task_for
 from critaudit.advice.initial.theory import Prediction, predict
+from critaudit.advice.initial.threads import fitting_threads
 from critaudit.analyzers.base import Progress
 from critaudit.errors import UsageError
 from critaudit.init import Critical
@@ -109,7 +110,7 @@ def initialisation(
         as_activation(activation)
     setting, assumed = _setting(optimizer, lr)
     device = place_of(module)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), fitting_threads(module):
         torch.manual_seed(seed)
         task = task_for(module, inputs, targets, loss, batch_size=batch_size, seed=seed)
         found: list[Candidate] = []
