@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from critaudit import processors
 from critaudit.advising import decaying, judging, starting
 from critaudit.auditing.coverage import coverage
-from critaudit.auditing.provenance import circumstances
+from critaudit.circumstances import circumstances
 from critaudit.errors import CritauditError
 from critaudit.measurement import Measurement, measured, not_applicable
 from critaudit.report import (

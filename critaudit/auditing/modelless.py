@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from critaudit.auditing.provenance import circumstances
+from critaudit.circumstances import circumstances
 from critaudit.measurement import Measurement, measured
 from critaudit.report import SEVERITIES, ArchitectureRecord, Coverage, Finding, Provenance, Report, SourceRecord
 from critaudit.report.measures import analyzer

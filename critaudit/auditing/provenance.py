@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
-import resource
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 
 import numpy as np
 
 from critaudit.analyzers.base import Analyzer, Settings
+from critaudit.circumstances import circumstances
 from critaudit.report import Provenance
 
 _PACKAGES = ("critaudit", "torch", "torchvision", "timm", "numpy", "scipy")
@@ -45,18 +41,6 @@ def provenance(
         skipped=dict(skipped),
         created=created,
     )
-
-
-def circumstances(packages: Sequence[str]) -> tuple[dict[str, str], int, str]:
-    """Versions of Python and of the installed ones of `packages`, the process's peak memory in bytes, and the time."""
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return versions, peak_memory, datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _named(inputs: object) -> str | None:

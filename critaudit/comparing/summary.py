@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from critaudit.auditing.provenance import circumstances
+from critaudit.circumstances import circumstances
 from critaudit.measurement import Measurement, measured
 from critaudit.report import Layer, Provenance, Report
 from critaudit.report.wording import number, plural

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from critaudit.auditing.provenance import circumstances
+from critaudit.circumstances import circumstances
 from critaudit.comparing.matching import match
 from critaudit.errors import UsageError
 from critaudit.measurement import Measurement, measured, not_applicable

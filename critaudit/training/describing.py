@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from critaudit.auditing.provenance import circumstances
+from critaudit.circumstances import circumstances
 from critaudit.text import printable
 from critaudit.training.followed import Network
 from critaudit.training.records import Header

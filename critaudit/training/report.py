@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from critaudit.auditing.provenance import circumstances
+from critaudit.circumstances import circumstances
 from critaudit.errors import UsageError
 from critaudit.measurement import Measurement, measured, undetermined
 from critaudit.report import (
