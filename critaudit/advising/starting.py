@@ -53,7 +53,7 @@ def _beside(when: str, candidate: Candidate) -> dict[str, Measurement]:
     if sharp is None:
         found[f"init.sharpness_{when}"] = undetermined(candidate.failed or _NO_SHARPNESS)
         return found
-    how = f"largest eigenvalue of the loss's Gauss–Newton matrix, power iteration; residual {sharp.residual:.2g}"
+    how = f"largest eigenvalue of the loss's Gauss–Newton matrix, Lanczos; residual {sharp.residual:.2g}"
     found[f"init.sharpness_{when}"] = measured(sharp.value, n=sharp.samples, method=how)
     if sharp.value > 0.0:
         found[f"init.largest_lr_{when}"] = measured(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.advising.networks import advised_report
 from tests.browser.chromium import Page, chromium, find_chromium
 from tests.report.avalanches import simulated_report
 from tests.report.make import drawn_phases, hostile_report, small_report
@@ -39,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile_report().to_html(folder / "hostile.html")
     drawn_phases().to_html(folder / "phases.html")
     simulated_report().to_html(folder / "avalanches.html")
+    advised_report().to_html(folder / "advice.html")
     return folder
 
 
@@ -60,7 +62,7 @@ def page(browser: Page, folder: Path) -> Iterator[Page]:
     yield browser
     assert browser.problems == []
     assert set(browser.requests) <= {
-        *(f"file://{folder}/{name}.html" for name in ("small", "hostile", "large", "phases", "avalanches")),
+        *(f"file://{folder}/{name}.html" for name in ("small", "hostile", "large", "phases", "avalanches", "advice")),
         *(address for address in browser.requests if address.startswith(("data:", "blob:"))),
     }
 
@@ -75,6 +77,27 @@ def test_given_a_report_without_a_model_then_its_figures_are_drawn_and_no_link_l
     links = "[...document.querySelectorAll('a[href^=\"#\"]')]"
     assert page.evaluate(f"{links}.filter((a) => !document.getElementById(a.hash.slice(1))).length") == 0
     assert page.evaluate("document.getElementById('coverage')") is None
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_given_advice_then_its_figures_are_drawn_and_its_code_can_be_copied(
+    page: Page, folder: Path, width: int, dark: bool
+) -> None:
+    page.size(width, 900)
+    page.emulate(dark=dark)
+    page.open(folder / "advice.html")
+
+    assert page.evaluate(DRAW_ALL) >= 5
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    code = "document.querySelector('.snippet pre').textContent"
+    assert "\n# tried with AdamW" in page.evaluate(code)
+    page.evaluate("document.querySelector('button.copy').click()")
+    page.wait_until("document.querySelector('button.copy').textContent !== 'Copy'")
+    said = page.evaluate("document.querySelector('button.copy').textContent")
+    if said == "Selected":
+        assert page.evaluate("getSelection().toString().trim()") == page.evaluate(f"{code}.trim()")
+    else:
+        assert said == "Copied"
 
 
 @pytest.mark.parametrize("name", ["small", "hostile"])
