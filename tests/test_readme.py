@@ -16,7 +16,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def test_the_python_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"fc.weight": torch.randn(60, 60)}, "model.pt")
-    audit, query = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    audit, query, advise, monitor = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     exec(compile(audit, "README.md", "exec"), {})
     assert (tmp_path / "report.html").stat().st_size > 100_000
     critaudit.survey("model.pt", output="out", only=["entries"])
@@ -24,6 +24,12 @@ def test_the_python_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     space: dict[str, Any] = {}
     exec(compile(question, "README.md", "exec"), space)
     assert space["found"]["layers"].sum() == 1
+    network = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    exec(compile(advise, "README.md", "exec"), {"critaudit": critaudit, "model": network})
+    assert (tmp_path / "advice.html").stat().st_size > 100_000
+    exec(compile(monitor, "README.md", "exec"), {})
+    assert (tmp_path / "run.html").stat().st_size > 100_000
+    assert (tmp_path / "run.jsonl").stat().st_size > 0
 
 
 def test_the_configuration_in_the_readme_is_understood(tmp_path: Path) -> None:

@@ -149,8 +149,10 @@ def _epochs(
 
 def _optimizer(plan: Plan, network: nn.Module) -> torch.optim.Optimizer:
     if plan["optimizer"] == "AdamW":
-        return torch.optim.AdamW(network.parameters(), lr=plan["lr"], weight_decay=plan["decay"])
-    return torch.optim.SGD(network.parameters(), lr=plan["lr"], momentum=plan["momentum"], weight_decay=plan["decay"])
+        return torch.optim.AdamW(network.parameters(), lr=plan["lr"], weight_decay=plan["decay"], fused=True)
+    return torch.optim.SGD(
+        network.parameters(), lr=plan["lr"], momentum=plan["momentum"], weight_decay=plan["decay"], fused=True
+    )
 
 
 @torch.no_grad()
