@@ -37,8 +37,8 @@ def of_network(advice: InitialisationAdvice) -> dict[str, Measurement]:
 
 
 _CHOICE = (
-    "lowest mean trial loss over the second half of the steps; of those within two standard errors of it, the weights "
-    "that are there, then orthogonal, Gaussian, heavy-tailed ones"
+    "lowest mean trial loss over the second half of the steps; of those within two standard errors of it, the least "
+    "sharp one"
 )
 
 
