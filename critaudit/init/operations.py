@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, TypeAlias
 
 Kind: TypeAlias = Literal["input", "weight", "norm", "activation", "add", "multiply", "softmax", "pass", "other"]
 
-_WEIGHT = {
+# What multiplies with a weight, and where it stands among the arguments.
+WEIGHT = {
     "linear": 1,
     "bilinear": 2,
     "conv1d": 1,
@@ -20,9 +20,7 @@ _WEIGHT = {
     "embedding_bag": 1,
     "addmm": 2,
 }
-_PRODUCT = ("matmul", "__matmul__", "mm")
-# Where the bias stands among a weight operation's arguments.
-_BIAS = {"bilinear": 3, "addmm": 0}
+PRODUCTS = ("matmul", "__matmul__", "mm")
 _NORM = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"})
 # By the function's name; None: a nonlinearity that theory has no name for.
 _ACTIVATIONS: dict[str, str | None] = {
@@ -181,7 +179,7 @@ def operation_name(func: Any) -> str:
 
 def kind_of_operation(name: str, *, signals: int, parameters: bool) -> Kind:
     """What an operation on `signals` signals does; sums with a parameter or a number pass a signal on."""
-    if name in _WEIGHT:
+    if name in WEIGHT:
         return "weight"
     if name in _NORM:
         return "norm"
@@ -194,7 +192,7 @@ def kind_of_operation(name: str, *, signals: int, parameters: bool) -> Kind:
     if name in _MULTIPLY:
         if signals > 1 or name == "glu":
             return "multiply"
-        return "weight" if parameters and name in _PRODUCT else "other"
+        return "weight" if parameters and name in PRODUCTS else "other"
     if name in _PASS or name in _POOLING:
         return "pass"
     return "other"
@@ -228,39 +226,6 @@ def activation_name(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if name == "softplus" and _argument(args, kwargs, 1, "beta", 1.0) != 1.0:
         return None
     return _ACTIVATIONS.get(name)
-
-
-def weight_argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, first: bool) -> Any:
-    """The tensor that a weight operation multiplies with; of a plain product the first or the second factor."""
-    if name in _PRODUCT:
-        return args[0] if first else args[1] if len(args) > 1 else None
-    place = _WEIGHT[name]
-    return args[place] if len(args) > place else kwargs.get("weight", kwargs.get("mat2"))
-
-
-def bias_argument(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The tensor that a weight operation adds, None without."""
-    if name in _PRODUCT or name.startswith("embedding"):
-        return None
-    place = _BIAS.get(name, 2)
-    return args[place] if len(args) > place else kwargs.get("bias", kwargs.get("input") if name == "addmm" else None)
-
-
-def layout(name: str, weight: Any, taken: Any, made: Any, *, first: bool) -> tuple[int, int]:
-    """Inputs per output of a weight operation, and the number of groups of channels that do not mix.
-
-    `taken` is the signal, `made` the output, `first` says that the weight is the first factor of a product. A
-    transposed convolution of a stride above one has fewer inputs per output than this, by its stride per axis.
-    """
-    shape = tuple(weight.shape)
-    if name.startswith("conv"):
-        batched = taken.ndim == weight.ndim
-        transposed = name.startswith("conv_transpose")
-        groups = max((made if transposed else taken).shape[1 if batched else 0] // max(shape[1], 1), 1)
-        return (shape[0] // groups * math.prod(shape[2:]) if transposed else math.prod(shape[1:])), groups
-    if name in _PRODUCT or name == "addmm":
-        return (shape[-1] if first or len(shape) < 2 else shape[-2]), 1
-    return math.prod(shape[1:]), 1
 
 
 def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], place: int, name: str, default: float) -> float:

@@ -12,16 +12,14 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from critaudit.dynamics.hooks import strength_of
+from critaudit.init.operands import bias_argument, layout, weight_argument
 from critaudit.init.operations import (
     FRESH,
     activation_name,
-    bias_argument,
     changes_strength,
     kind_of_operation,
-    layout,
     operation_name,
     rearranges,
-    weight_argument,
 )
 from critaudit.init.wiring import Node, Wiring
 
