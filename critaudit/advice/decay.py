@@ -118,7 +118,7 @@ def weight_decay(
         source=course.source,
         layers=layers,
         weight_decay=overall,
-        lambda_=_overall([layer.lambda_ for layer in layers], len(layers)),
+        lambda_=_overall_lambda(layers),
         differ=_differ([layer.weight_decay for layer in layers]),
         dataset_size=course.dataset_size,
         batch_size=course.batch_size,
@@ -157,6 +157,14 @@ def _overall(found: Sequence[Measurement], total: int) -> Measurement:
         one = next(one for one in found if one.number is not None)
         return measured(one.number or 0.0, interval=one.interval, n=1, method=one.method, reason=one.reason)
     return measured(math.exp(mean), interval=(math.exp(low), math.exp(high)), n=len(known), method=method)
+
+
+def _overall_lambda(layers: Sequence[LayerDecay]) -> Measurement:
+    """λ for all layers; where the optimizer has none (decoupled decay), the reason that a determined layer gives."""
+    determined = [layer.lambda_ for layer in layers if layer.weight_decay.number is not None]
+    if determined and all(one.status == "not_applicable" for one in determined):
+        return determined[0]
+    return _overall([layer.lambda_ for layer in layers], len(layers))
 
 
 def _none(found: Sequence[Measurement]) -> Measurement:
