@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from critaudit.advice.course import Course
+from critaudit.training.course import course_of
 from critaudit.training.journal import Journal
 from critaudit.training.live import LiveLine, line_of
 from critaudit.training.optimizers import steps_taken
@@ -22,6 +24,7 @@ from critaudit.training.sinks import ScalarSink, scalars_of
 if TYPE_CHECKING:
     import torch
 
+_FEWEST = 8  # records before advice is asked for
 _PATIENCE = 3  # failures after which a monitor gives up rather than disturb a training
 
 
@@ -41,6 +44,14 @@ class Seen:
         self.journal: Journal
         self.sinks, self._callbacks, self._per_epoch = tuple(sinks), tuple(callbacks), steps_per_epoch
         self._advised: str | None = None
+        self._ask_again = 0.0
+        self.shown = 0.0  # seconds that the last line took
+
+    def warm_up(self) -> None:
+        """Load what records need, so that the first one costs what they all do."""
+        self.recorder.warm_up()
+        if self.live.shown:
+            in_short(Course(layers=()))
 
     def publish(self, record: Record) -> None:
         """Keep a record, and tell it to the trackers and the terminal."""
@@ -50,8 +61,7 @@ class Seen:
             values = scalars_of(record, journal.header.layers)
             for sink in self.sinks:
                 sink.scalars(record.step, values)
-        if self.live.shown:
-            self._show(record)
+        self.show()
 
     def told(self, notice: Notice) -> None:
         """Pass a new notice on."""
@@ -59,14 +69,19 @@ class Seen:
         for callback in self._callbacks:
             callback(notice)
 
-    def _show(self, record: Record) -> None:
-        from critaudit.training.course import course_of
-
-        header = self.journal.header
-        if any(layer.alpha is not None for layer in record.layers):  # as seldom as the slower measurements
+    def show(self) -> None:
+        """The last record in the terminal."""
+        if not self.live.shown or not self.journal.records:
+            return
+        header, record = self.journal.header, self.journal.records[-1]
+        started = time.perf_counter()
+        if started >= self._ask_again and len(self.journal.records) >= _FEWEST:
             self._advised = in_short(course_of(header, self.journal.records))
+            now = time.perf_counter()  # advice takes a while: a four-hundredth of the time is spent on it
+            self._ask_again = now + max(2.0, 400.0 * (now - started))
         epoch = None if self._per_epoch is None else record.step / self._per_epoch
         self.live.show(line_of(record, header.layers, name=header.name, epoch=epoch, advised=self._advised))
+        self.shown = time.perf_counter() - started
 
 
 class Following:
@@ -104,6 +119,7 @@ class Following:
             entered = time.perf_counter()
             self._lacks_loss = False
             self.seen.journal.set_loss(_number(loss))
+            self.seen.show()
             self.own += time.perf_counter() - entered
 
     def close(self, reason: str) -> None:
@@ -206,7 +222,7 @@ class Following:
         slower = {kind: recorder.seconds[kind] for kind in kinds if kind != "weights"}
         for kind, seconds in slower.items():
             paces[kind].done(self.steps, seconds)
-        everything = time.perf_counter() - since - recorder.waited
+        everything = time.perf_counter() - since - recorder.waited - self.seen.shown
         paces["weights"].done(self.steps, everything - math.fsum(slower.values()))
 
     def _record_last(self) -> None:

@@ -93,7 +93,7 @@ def line_of(record: Record, layers: Sequence[Followed], *, name: str, epoch: flo
             parts.append(f"{sign} ×{number(math.exp(min(one[0], 700.0)))}/layer")
     if advised is not None:
         parts.append(f"weight decay {advised}")
-    if record.overhead is not None:
+    if record.overhead is not None and record.overhead < 1.0:  # not while the first records are all there is
         parts.append(f"overhead {100 * record.overhead:.1f} %")
     return " · ".join(parts)
 

@@ -133,7 +133,7 @@ class Monitor:
                 settings={"every": every, "activation": activation, "spectra": spectra},
             )
             seen.journal = Journal(header, path=log, fsync=fsync, limits=limits, told=seen.told)
-            seen.recorder.warm_up()
+            seen.warm_up()
         self._following = Following(self.optimizer, schedule, seen, start)
         self._at_exit = _closer(self)
         atexit.register(self._at_exit)

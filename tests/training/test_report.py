@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,10 @@ class Terminal(io.StringIO):
 
 def test_the_line_says_where_a_training_stands(followed: Monitor):
     layers, record = followed.journal.header.layers, followed.records[-2]
+    record = replace(record, overhead=0.012)
     text = line_of(record, layers, name="a run", epoch=7.125, advised="1.0·10⁻⁴")
     assert text.startswith(f"a run step {record.step} (epoch 7.12)")
-    for part in ("loss", "χ₁", "J ", "signal ×", "grad ×", "weight decay 1.0·10⁻⁴", "overhead"):
+    for part in ("loss", "χ₁", "J ", "signal ×", "grad ×", "weight decay 1.0·10⁻⁴", "overhead 1.2 %"):
         assert part in text
 
 
