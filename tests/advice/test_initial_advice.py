@@ -66,6 +66,16 @@ def test_of_equals_the_least_sharp_one_and_then_the_most_usual_one_is_taken() ->
     assert choose([*sharp, candidate("orthogonal", 0.5)]) is sharp[1]
 
 
+def test_what_hardly_trained_is_not_as_good_however_noisy_the_losses_are() -> None:
+    noisy = tuple(2.3 + 0.4 * (-1) ** step for step in range(40))
+    stuck = Candidate("present", None, sharpness=Sharpness(0.1, 0.0, 5, 8), trial=Trial(0.1, (2.3, *noisy[1:])))
+    trained = tuple(2.3 if step < 20 else 2.15 for step in range(40))
+    better = Candidate(
+        "orthogonal", Recipe("orthogonal"), sharpness=Sharpness(9.0, 0.0, 5, 8), trial=Trial(0.1, trained)
+    )
+    assert choose([stuck, better]) is better
+
+
 def test_what_failed_diverged_or_was_given_up_is_not_chosen() -> None:
     present = candidate(None, 1.5)
     lost = [

@@ -145,8 +145,9 @@ def choose(candidates: list[Candidate]) -> Candidate:
     """The candidate of the lowest trial loss; of those that are as good within the error, the least sharp one.
 
     The less sharp a network is, the farther the learning rate is from where training becomes unstable. Where sharpness
-    is not known, the present weights come first, then orthogonal, Gaussian and heavy-tailed ones. What failed, diverged
-    or was given up is left out; where nothing trained, the first one is taken.
+    is not known, the present weights come first, then orthogonal, Gaussian and heavy-tailed ones. What came less than
+    half as far down from the lowest first loss as the best one is not as good, however noisy the losses are. What
+    failed, diverged or was given up is left out; where nothing trained, the first one is taken.
     """
     tried = [
         one for one in candidates if one.trial is not None and not one.trial.stopped and math.isfinite(one.trial.score)
@@ -154,7 +155,11 @@ def choose(candidates: list[Candidate]) -> Candidate:
     if not tried:
         return candidates[0]
     best = min(tried, key=_score)
-    as_good = [one for one in tried if _score(one) - _score(best) <= _CLEAR * _error(one, best)]
+    first = min(one.trial.losses[0] for one in tried if one.trial is not None)
+    level = _score(best) + max(0.5 * (first - _score(best)), 0.0)
+    as_good = [
+        one for one in tried if _score(one) - _score(best) <= _CLEAR * _error(one, best) and _score(one) <= level
+    ]
     return min(as_good, key=lambda one: (_sharpness(one), _preference(one), _score(one)))
 
 
