@@ -387,9 +387,8 @@ def _controller_part(done: Sequence[dict[str, Any]]) -> list[str]:
         "`Controller(monitor, split_groups=True)` starts at decay 0 and holds J² at the edge of its own layer by "
         f"changing that layer's decay. Over the last 20 epochs of {len(runs)} runs J² is {statistics.fmean(late):.3f} "
         f"(from {min(late):.3f} to {max(late):.3f}; the target is 1 while |J₀| ≤ 1). Its accuracy is in the tables "
-        "above. "
-        "The readout has no edge and is left without decay; the advised decay acts on all parameters, and is the better "
-        "one in accuracy: holding J² at the edge from the start is not what helps most here.",
+        "above. The readout has no edge and is left without decay; the advised decay acts on all parameters, and is "
+        "the better one in accuracy: holding J² at the edge from the start is not what helps most here.",
         "",
     ]
 
