@@ -123,8 +123,8 @@ def page(done: Sequence[dict[str, Any]]) -> str:
         shared = [g for g in GS if g in SIGMA_WS]
         gaps = [100 * abs(heavy[-1][GS.index(g)] - light[0][SIGMA_WS.index(g)]) for g in shared]
         said += [
-            f"α = 2 and σ_b = 0 are the same law, drawn twice: at the same scale accuracy differs by up to {max(gaps):.0f} "
-            "points, which is how far a single seed can be trusted.",
+            f"α = 2 and σ_b = 0 are the same law, drawn twice: at the same scale accuracy differs by up to "
+            f"{max(gaps):.0f} points, which is how far a single seed can be trusted.",
             "",
             f"Best with α < 2: {100 * heavy[i, j]:.1f} at α = {ALPHAS[i]:g}, g = {GS[j]:g}; best at α = 2: "
             f"{100 * np.nanmax(heavy[-1]):.1f}. Share of the tried g at which accuracy is above 70: "
