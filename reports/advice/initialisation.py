@@ -52,6 +52,17 @@ COMPARED = {
 }
 
 
+_COLORS = {
+    "default": "C0",
+    "xavier": "C1",
+    "kaiming": "C5",
+    "orthogonal": "C2",
+    "lsuv": "C3",
+    "anyinit_analytic": "C4",
+    "anyinit_empirical": "C8",
+}
+
+
 def plans() -> Iterator[Plan]:
     """Every network, method, learning rate and seed (two seeds for the costly networks); one seed after the other."""
     for seed in SEEDS:
@@ -301,6 +312,7 @@ def draw(done: Sequence[dict[str, Any]], path: Path) -> None:
             held = [(lr, list(_by_seed(runs, method, lr).values())) for lr in rates]
             held = [(lr, values) for lr, values in held if values]
             style = {"lw": 3, "color": "k", "zorder": 3} if method == "recommended" else {"lw": 1.2}
+            style |= {"color": _COLORS[method]} if method in _COLORS else {}
             panel.semilogx(
                 [lr for lr, _ in held], [statistics.fmean(v) for _, v in held], marker="o", label=method, **style
             )
@@ -308,6 +320,7 @@ def draw(done: Sequence[dict[str, Any]], path: Path) -> None:
                 panel.plot([lr] * len(values), values, ".", color=panel.lines[-1].get_color(), ms=3)
         panel.set(title=name, xlabel="learning rate", ylabel="test accuracy (%)", ylim=(5, 90))
     panels.flat[0].legend(fontsize=8)
+    panels.flat[4].legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 
