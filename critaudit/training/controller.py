@@ -44,10 +44,12 @@ class Controller:
     `target`: "edge" is the layer's own edge of chaos (`critaudit.advice.targets`), a number J*² for every layer, or a
     mapping from layers' names to J*². Layers that have no edge (outputs, normalised layers, unknown activations) are
     left alone under "edge", with the reason in `left_alone`. `every` is the control interval in steps (None: a quarter
-    of an epoch, at least 20; 100 where the epoch is not known). `split` gives every matrix a parameter group of its own
-    (`split_groups`; `schedulers` as there); otherwise layers that share a group share its decay. Every change goes to
-    the monitor's log. In distributed training all processes make the changes of rank 0. Loading a state dict into the
-    optimizer ends what was measured; control begins anew from the decays that were loaded.
+    of an epoch, at least 20; 100 where the epoch is not known). `split_groups` gives every matrix a parameter group of its own
+    (`training.split_groups`; `schedulers` as there); otherwise layers that share a group share its decay. With `share` the
+    matrices that are left alone take the mean decay of those under control (Zhang21's λ acts on all weights); without
+    it they keep their own. Every change goes to the monitor's log. In distributed training all processes make the
+    changes of rank 0. Loading a state dict into the optimizer ends what was measured; control begins anew from the
+    decays that were loaded.
 
     Raises UsageError for a target that names no layer or is not positive, and where no layer is left to control.
     """
@@ -62,6 +64,7 @@ class Controller:
         rate: float = 0.25,
         every: int | None = None,
         split_groups: bool = False,
+        share: bool = False,
         schedulers: Sequence[object] = (),
     ) -> None:
         low, high = bounds
@@ -81,6 +84,11 @@ class Controller:
         if not self._matrices:
             first = next(iter(wanted.left_alone.items()), ("", "no layer is trained"))
             raise UsageError(f"no layer can be held at a target; {first[0]}: {first[1]}")
+        self._sharing = [
+            one
+            for one in monitor.network.matrices
+            if share and one.weight is not None and one.followed.name not in wanted.held
+        ]
         if split_groups:
             split(self._optimizer, monitor.network.matrices, schedulers)
         self._growing: dict[str, Growing] = {}
@@ -141,8 +149,15 @@ class Controller:
             if demand is not None:
                 demands.setdefault(place, []).append((one, demand))
         decays = {place: self._decay_of(place, members) for place, members in demands.items()}
-        for place, decay in _agreed(decays).items():
+        agreed = _agreed(decays)
+        for place, decay in agreed.items():
             self._set(step, place, decay, [one for one, _ in demands[place]])
+        if agreed:
+            mean = math.fsum(agreed.values()) / len(agreed)
+            for one in self._sharing:
+                place = groups.get(id(one.weight))
+                if place is not None and place not in agreed:
+                    self._set(step, place, mean, [one])
 
     def _decay_of(self, place: int, members: Sequence[tuple[Live, Demand]]) -> float:
         """What the members of a group ask for together, within bounds and no faster than allowed."""
@@ -157,7 +172,10 @@ class Controller:
         group["weight_decay"] = decay
         for one in members:
             name = one.followed.name
-            change = Change(step, name, before, decay, self._now[name].j_squared, self._targets[name])
+            now = self._now.get(name)
+            change = Change(
+                step, name, before, decay, None if now is None else now.j_squared, self._targets.get(name)
+            )
             self._monitor.note_change(change)
 
 

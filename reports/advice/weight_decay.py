@@ -99,6 +99,7 @@ def advised_plans(done: Sequence[dict[str, Any]]) -> Iterator[Plan]:
             if advised is not None:
                 yield {**base, "study": "advised", "decay": float(f"{advised:.3g}")}
         yield {**base, "study": "controller", "decay": 0.0}
+        yield {**base, "study": "controller", "decay": 0.0, "share": True}
 
 
 def train(plan: Plan) -> Result:
@@ -122,7 +123,7 @@ def train(plan: Plan) -> Result:
     with critaudit.Monitor(
         network, optimizer, dataset_size=plan["samples"], batch_size=plan["batch"], quiet=True
     ) as monitor:
-        controller = Controller(monitor, split_groups=True)
+        controller = Controller(monitor, split_groups=True, share=plan.get("share", False))
         _epochs(plan, network, optimizer, data, history)
         decays = [one.weight_decay for one in controller.layers]
     return {**history, "seconds": time.process_time() - started, "final_decay": decays[0]}
@@ -335,10 +336,13 @@ def _grid_table(done: Sequence[dict[str, Any]], optimizer: str) -> list[str]:
     if advised:
         shown = ", ".join(f"{run['plan']['decay']:g}" for run in advised)
         said.append(_grid_row(f"**advised** ({shown})", advised))
-    controlled = [run for run in runs if run["plan"]["study"] == "controller"]
-    if controlled:
-        ended = ", ".join(f"{run['final_decay']:.3g}" for run in controlled)
-        said.append(_grid_row(f"**controller** (at the end {ended})", controlled))
+    for share, name in ((False, "controller"), (True, "controller, sharing")):
+        controlled = [
+            run for run in runs if run["plan"]["study"] == "controller" and run["plan"].get("share", False) is share
+        ]
+        if controlled:
+            ended = ", ".join(f"{run['final_decay']:.3g}" for run in controlled)
+            said.append(_grid_row(f"**{name}** (at the end {ended})", controlled))
     return [*said, "", _regret_of(done, optimizer), ""]
 
 

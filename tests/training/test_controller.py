@@ -109,6 +109,29 @@ def test_without_a_split_layers_share_the_decay_of_their_group():
     assert optimizer.param_groups[0]["weight_decay"] > 0
 
 
+@pytest.mark.parametrize("share", [False, True])
+def test_what_has_no_edge_shares_the_mean_decay_if_asked(share: bool, tmp_path: Path):
+    model = mlp(depth=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    monitor = follow(model, optimizer, every=100, log=tmp_path / "run.jsonl")
+    controller = Controller(
+        monitor, target={"0.weight": 0.5, "2.weight": 0.4}, every=20, split_groups=True, share=share
+    )
+    hard(201, model, optimizer)
+    monitor.close()
+    places = split_groups(optimizer, model)
+    decays = {name: optimizer.param_groups[place]["weight_decay"] for name, place in places.items()}
+    held = [decays["0.weight"], decays["2.weight"]]
+    assert held[0] != held[1]
+    assert decays["4.weight"] == pytest.approx(sum(held) / 2 if share else 0.0, rel=2e-3)
+    biases = [group for group in optimizer.param_groups if any(one.ndim == 1 for one in group["params"])]
+    assert [group["weight_decay"] for group in biases] == [0.0]
+    changes = [change for change in read_log(tmp_path / "run.jsonl").changes if change.layer == "4.weight"]
+    assert bool(changes) is share
+    assert all(change.target is None for change in changes)
+    assert [layer.name for layer in controller.layers] == ["0.weight", "2.weight"]
+
+
 def test_decay_stays_within_bounds_moves_slowly_and_stops_when_told():
     model = mlp(depth=2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2, weight_decay=1e-3)

@@ -35,7 +35,7 @@ def along(identifier: str, title: str, caption: str, **guide: Any) -> Callable[[
             title=title,
             caption=f"{caption} {_WHAT_MANY if many else ''}".strip(),
             n=len(drawn),
-            left_out=f"{wording.plural(gone, 'layer')} without a number are not drawn." if gone else "",
+            left_out=f"{wording.plural(gone, 'layer has', 'layers have')} no number." if gone else "",
             xaxis=axes.axis(unit(report)),
             yaxis=axes.axis(_axis_title(identifier), **scale),
             **guide,
@@ -150,7 +150,7 @@ def path_in_plane(report: Report) -> Spec:
         "line a network of such layers is ordered, above it chaotic; the line holds for square tanh layers with "
         "independent weights, and trained weights are not independent.",
         n=len(shown),
-        left_out=f"{wording.plural(rest, 'layer')} after the first {LINES} are not drawn." if rest else "",
+        left_out=f"{wording.plural(rest, 'layer is', 'layers are')} beyond the first {LINES} and not drawn." if rest else "",
         height=440,
         xaxis=axes.axis("mean coupling J₀ (no unit)"),
         yaxis=axes.axis("coupling spread J (no unit)", rangemode="tozero"),
