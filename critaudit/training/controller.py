@@ -44,12 +44,12 @@ class Controller:
     `target`: "edge" is the layer's own edge of chaos (`critaudit.advice.targets`), a number J*² for every layer, or a
     mapping from layers' names to J*². Layers that have no edge (outputs, normalised layers, unknown activations) are
     left alone under "edge", with the reason in `left_alone`. `every` is the control interval in steps (None: a quarter
-    of an epoch, at least 20; 100 where the epoch is not known). `split_groups` gives every matrix a parameter group of its own
-    (`training.split_groups`; `schedulers` as there); otherwise layers that share a group share its decay. With `share` the
-    matrices that are left alone take the mean decay of those under control (Zhang21's λ acts on all weights); without
-    it they keep their own. Every change goes to the monitor's log. In distributed training all processes make the
-    changes of rank 0. Loading a state dict into the optimizer ends what was measured; control begins anew from the
-    decays that were loaded.
+    of an epoch, at least 20; 100 where the epoch is not known). `split_groups` gives every matrix a parameter group of
+    its own (`training.split_groups`; `schedulers` as there); otherwise layers that share a group share its decay. With
+    `share` the matrices that are left alone take the mean decay of those under control (Zhang21's λ acts on all
+    weights); without it they keep their own. Every change goes to the monitor's log. In distributed training all
+    processes make the changes of rank 0. Loading a state dict into the optimizer ends what was measured; control begins
+    anew from the decays that were loaded.
 
     Raises UsageError for a target that names no layer or is not positive, and where no layer is left to control.
     """
@@ -173,9 +173,7 @@ class Controller:
         for one in members:
             name = one.followed.name
             now = self._now.get(name)
-            change = Change(
-                step, name, before, decay, None if now is None else now.j_squared, self._targets.get(name)
-            )
+            change = Change(step, name, before, decay, None if now is None else now.j_squared, self._targets.get(name))
             self._monitor.note_change(change)
 
 

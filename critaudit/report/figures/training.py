@@ -43,7 +43,7 @@ def alpha_g_path(report: Report) -> Spec:
         "i.i.d. surrogate: the layer’s tail and scale, as if its weights were independent, which trained ones are not. "
         "Regions are theory for wide tanh networks (Qu et al. 2022); the chaotic line moves with r₀.",
         n=len(shown),
-        left_out=f"{wording.plural(rest, 'layer is', 'layers are')} beyond the first {LINES} and not drawn." if rest else "",
+        left_out=f"{wording.plural(rest, 'layer')} beyond the first {LINES} not drawn." if rest else "",
         height=500,
         xaxis=axes.axis("stable exponent α (no unit)", range=[window.left, 2.06]),
         yaxis=axes.axis("weight scale g (no unit)", **g_axis(window)),

@@ -150,7 +150,7 @@ def path_in_plane(report: Report) -> Spec:
         "line a network of such layers is ordered, above it chaotic; the line holds for square tanh layers with "
         "independent weights, and trained weights are not independent.",
         n=len(shown),
-        left_out=f"{wording.plural(rest, 'layer is', 'layers are')} beyond the first {LINES} and not drawn." if rest else "",
+        left_out=f"{wording.plural(rest, 'layer')} beyond the first {LINES} not drawn." if rest else "",
         height=440,
         xaxis=axes.axis("mean coupling J₀ (no unit)"),
         yaxis=axes.axis("coupling spread J (no unit)", rangemode="tozero"),
