@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from critaudit.surveying import survey as survey
     from critaudit.training import Monitor as Monitor
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"
 _HOMES = {
     "advise": "critaudit.advising",
     "Advice": "critaudit.advising",

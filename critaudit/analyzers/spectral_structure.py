@@ -17,9 +17,11 @@ from critaudit.laws.spectral_verdict import (
     LEVEL,
     STABLE_DRAWS,
     STABLE_UP_TO,
+    compare_noise,
     compare_shuffled,
     judge,
     rank_test,
+    shuffles_to_noise,
     stable_p_value,
 )
 from critaudit.laws.spectrum import Spectrum, spectrum
@@ -68,7 +70,7 @@ def structure(layer: LayerInput, found: Spectrum, settings: Settings) -> Measure
     else:
         measurements |= _tail(found, eigenvalue, view, rng)
         measurements |= _either(_BULK, n, lambda: _bulk(found, view))
-        measurements |= _either(_RANDOM, n, lambda: _randomness(layer, blocks, found, view, rng))
+        measurements |= _either(_RANDOM, n, lambda: _randomness(layer, blocks, found, view, settings.seed, rng))
     return {f"spectrum.{name}": measurement for name, measurement in measurements.items()}
 
 
@@ -149,17 +151,21 @@ def _bulk(found: Spectrum, view: str) -> dict[str, Measurement]:
 
 
 def _randomness(
-    layer: LayerInput, blocks: NDArray[np.generic], found: Spectrum, view: str, rng: np.random.Generator
+    layer: LayerInput, blocks: NDArray[np.generic], found: Spectrum, view: str, seed: int, rng: np.random.Generator
 ) -> dict[str, Measurement]:
     """The comparisons with chance, and the verdict."""
     groups, rows, columns = found.shape
     n, values = found.singular_values.size, found.singular_values
     gaussian = noise_test(values, rows, columns, groups=groups)
     ranks, directions = rank_test(blocks, rng)
-    beside = compare_shuffled(blocks, values, found.frobenius_norm, rng)
+    if shuffles_to_noise(layer.moments(), rows, columns):
+        beside = compare_noise(values, found.frobenius_norm, rows, columns, groups=groups, seed=seed)
+        shuffle = f"{view}Gaussian noise of this size and norm, which light-tailed entries like these are when shuffled"
+    else:
+        beside = compare_shuffled(blocks, values, found.frobenius_norm, rng)
+        shuffle = f"{view}one shuffle of the entries, seeded by the signs of its first rows"
     verdict, reason = judge(gaussian, ranks)
     method = f"{view}level {LEVEL:.0%} for each matrix by itself: of 20 random ones, one is no longer called random"
-    shuffle = f"{view}one shuffle of the entries, seeded by the signs of its first rows"
     return {
         "null_p": _p_value(gaussian, n, f"{view}against independent Gaussian entries"),
         "stable_p": _stable_p(layer, values, groups, rows, columns),

@@ -168,16 +168,27 @@ def stable_sample(alpha: float, beta: float, shape: tuple[int, ...], rng: np.ran
     return np.asarray(size * np.sin(turned) / np.cos(angle) ** (1.0 / alpha) * ratio ** ((1.0 - alpha) / alpha))
 
 
+@lru_cache(maxsize=64)
+def gaussian_draw(groups: int, rows: int, columns: int, seed: int) -> Array:
+    """Pooled singular values, descending and read-only, of one stack of Gaussian blocks; kept for later ones.
+
+    The same for a shape and its transpose.
+    """
+    small, large = min(rows, columns), max(rows, columns)
+    return _pooled(groups, small, large, np.random.default_rng([seed, groups, small, large]))
+
+
 @lru_cache(maxsize=16)
 def _gaussian_draws(groups: int, rows: int, columns: int, repeats: int, seed: int) -> tuple[Array, ...]:
     rng = np.random.default_rng([seed, groups, min(rows, columns), max(rows, columns)])
-    draws = []
-    for _ in range(repeats):
-        blocks = [gaussian_singular_values(rows, columns, rng) for _ in range(groups)]
-        values = np.sort(np.concatenate(blocks))[::-1]
-        values.flags.writeable = False
-        draws.append(values)
-    return tuple(draws)
+    return tuple(_pooled(groups, rows, columns, rng) for _ in range(repeats))
+
+
+def _pooled(groups: int, rows: int, columns: int, rng: np.random.Generator) -> Array:
+    blocks = [gaussian_singular_values(rows, columns, rng) for _ in range(groups)]
+    values: Array = np.sort(np.concatenate(blocks))[::-1]
+    values.flags.writeable = False
+    return values
 
 
 @lru_cache(maxsize=64)

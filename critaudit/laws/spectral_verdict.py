@@ -2,11 +2,13 @@
 
 Three comparisons, each with a p-value: with independent Gaussian entries (closed form, `sphericity`); with the same
 entries in any arrangement, through their normal scores (`normal_scores`), which tells tails from correlations; and with
-independent stable entries of the fitted α (simulated). One real shuffle of the entries shows what their tails alone do.
+independent stable entries of the fitted α (simulated). A shuffle of the entries shows what their tails alone do; where
+they have none, it is as Gaussian noise, which needs no shuffle.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,8 +18,9 @@ from numpy.typing import NDArray
 from critaudit.errors import CritauditError
 from critaudit.laws.gram import Gram, gram_matrix
 from critaudit.laws.marchenko_pastur import fit_marchenko_pastur
+from critaudit.laws.moments import Moments
 from critaudit.laws.normal_scores import normal_scores
-from critaudit.laws.nulls import shuffle_, stable_null
+from critaudit.laws.nulls import gaussian_draw, shuffle_, stable_null
 from critaudit.laws.singular_values import leading_accurate, safe_scale
 from critaudit.laws.sphericity import SMALLEST_SIDE, SMALLEST_SIZE, NoiseTest, noise_test, noise_test_of_sums
 
@@ -35,16 +38,19 @@ LEVEL = 0.05
 CLAIM = 0.01
 STABLE_DRAWS = 39
 STABLE_UP_TO = 2**18
+# Up to this excess kurtosis, from this side on, and where neither a single entry nor the mean reaches this share of the
+# strength from which noise shows it: then a shuffle of the entries has the singular values of Gaussian noise.
+_LIGHT_KURTOSIS, _LIGHT_SIDE, _LIGHT_SHARE = 1.0, 64, 0.5
 # 2 − α in steps of a fifth: layers of one shape share their draws.
 _ALPHA_STEPS = 0.002 * 1.2 ** np.arange(40)
 
 
 @dataclass(frozen=True, slots=True)
 class Shuffled:
-    """One shuffle of the entries beside the matrix itself.
+    """One shuffle of the entries, or noise that stands for it, beside the matrix itself.
 
     `distance` is √Σ(σᵢ − σᵢ′)²/‖W‖_F of the ordered singular values: 0 where they agree, below √2 always. `traps`
-    counts the shuffled matrix's singular values beyond the edge of noise, which single large entries make.
+    counts the other matrix's singular values beyond the edge of noise, which single large entries make.
     """
 
     distance: float
@@ -88,7 +94,44 @@ def compare_shuffled(
         blocks = np.array(blocks, order="C")
     shuffle_(blocks, rng)
     values = leading_accurate(blocks, safe_scale(frobenius)).values
-    distance = float(np.linalg.norm((values - singular_values) / frobenius))
+    return _beside(values, singular_values, frobenius, groups, rows, columns)
+
+
+def shuffles_to_noise(entries: Moments, rows: int, columns: int) -> bool:
+    """Whether `compare_noise` may stand for `compare_shuffled`: the entries are light-tailed and their mean is small.
+
+    Independent entries give the spectrum of Gaussian ones of the same variance up to corrections of the order of their
+    excess kurtosis, smaller than what one draw differs from the next by; a part of rank one, such as one entry or the
+    mean, leaves the spectrum of rows × columns noise as it is while it is weaker than (rows · columns)^¼ deviations
+    (Benaych-Georges & Nadakuditi 2012). Half of that is asked for, and 64 rows and columns.
+    """
+    deviation, kurtosis, mean = entries.standard_deviation, entries.excess_kurtosis, entries.mean
+    low, high = entries.minimum, entries.maximum
+    if not deviation or kurtosis is None or mean is None or low is None or high is None:
+        return False
+    strongest = max(high - mean, mean - low, abs(mean) * math.sqrt(rows * columns))
+    return (
+        min(rows, columns) >= _LIGHT_SIDE
+        and kurtosis <= _LIGHT_KURTOSIS
+        and strongest <= _LIGHT_SHARE * (rows * columns) ** 0.25 * deviation
+    )
+
+
+def compare_noise(
+    singular_values: Array, frobenius: float, rows: int, columns: int, *, groups: int = 1, seed: int = 0
+) -> Shuffled:
+    """`compare_shuffled` where `shuffles_to_noise` holds, by one Gaussian matrix of the same size and norm.
+
+    Of the same law as a shuffle (`reports/calibration/shuffles.md`), without the matrix; the draw is kept for the next
+    layer of this shape.
+    """
+    noise = gaussian_draw(groups, rows, columns, seed)
+    values = noise * (frobenius / float(np.linalg.norm(noise)))
+    return _beside(values, singular_values, frobenius, groups, rows, columns)
+
+
+def _beside(values: Array, known: Array, frobenius: float, groups: int, rows: int, columns: int) -> Shuffled:
+    distance = float(np.linalg.norm((values - known) / frobenius))
     return Shuffled(distance, fit_marchenko_pastur(values, rows, columns, groups=groups).spikes)
 
 

@@ -180,6 +180,19 @@ def test_given_another_seed_when_shuffled_then_another_shuffle_is_drawn_whatever
     assert distances[3] != distances[0]
 
 
+def test_given_light_or_heavy_tails_when_measured_then_the_method_says_noise_or_shuffle() -> None:
+    light, heavy = measure(gaussian(1, 100, 100)), measure(np.random.default_rng(1).laplace(size=(100, 100)))
+    for name in ("shuffled_distance", "traps"):
+        assert "Gaussian noise of this size and norm" in (light[f"spectrum.{name}"].method or "")
+        assert "one shuffle of the entries" in (heavy[f"spectrum.{name}"].method or "")
+    assert number(measure(gaussian(1, 100, 100), seed=1), "shuffled_distance") != number(light, "shuffled_distance")
+    # The same in the transposed layout, as for every matrix of this shape.
+    turned = measure(np.ascontiguousarray(gaussian(1, 100, 140).T))
+    assert number(turned, "shuffled_distance") == pytest.approx(
+        number(measure(gaussian(1, 100, 140)), "shuffled_distance"), rel=1e-3
+    )
+
+
 def test_given_matrices_too_small_for_a_verdict_when_measured_then_they_say_so() -> None:
     tiny = measure(gaussian(1, 5, 5))["spectrum.verdict"]
     assert tiny.status == "undetermined"

@@ -60,7 +60,9 @@ MEASURES = {
         "softrank", None, "Squared edge of the bulk over the largest squared singular value; about 1 for noise."
     ),
     "spectrum.shuffled_distance": Measure(
-        "distance from its shuffle", None, "Between the singular values and those of the same entries shuffled once."
+        "distance from its shuffle",
+        None,
+        "Between the singular values and those of the same entries shuffled once, or of noise where that is the same.",
     ),
     "spectrum.traps": Measure("traps", None, "Spikes that the entries make even when they are shuffled."),
     "spectrum.exponent": Measure(

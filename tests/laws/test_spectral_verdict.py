@@ -1,0 +1,103 @@
+"""A shuffle and the noise that stands for it: when it may, and that nobody could tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.stats
+from numpy.typing import NDArray
+
+from critaudit.laws.moments import moments
+from critaudit.laws.spectral_verdict import compare_noise, compare_shuffled, shuffles_to_noise
+from critaudit.laws.spectrum import spectrum
+
+Array = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, int, int], Array]
+LIGHT: dict[str, Draw] = {
+    "Gaussian": lambda rng, rows, columns: rng.standard_normal((rows, columns)),
+    "uniform": lambda rng, rows, columns: rng.uniform(-1, 1, (rows, columns)),
+    "signs": lambda rng, rows, columns: rng.choice([-1.0, 1.0], (rows, columns)),
+    "pruned": lambda rng, rows, columns: rng.standard_normal((rows, columns)) * (rng.random((rows, columns)) < 0.8),
+    "a mean": lambda rng, rows, columns: rng.standard_normal((rows, columns)) + 0.4 * (rows * columns) ** -0.25,
+}
+HEAVY: dict[str, Draw] = {
+    "Laplace": lambda rng, rows, columns: rng.laplace(size=(rows, columns)),
+    "Student-t": lambda rng, rows, columns: rng.standard_t(3, (rows, columns)),
+    "sparse": lambda rng, rows, columns: rng.standard_normal((rows, columns)) * (rng.random((rows, columns)) < 0.1),
+    "one large entry": lambda rng, rows, columns: np.where(
+        np.arange(rows * columns).reshape(rows, columns) == 5, 12.0, rng.standard_normal((rows, columns))
+    ),
+    "a large mean": lambda rng, rows, columns: rng.standard_normal((rows, columns)) + 0.2,
+}
+
+
+def serves(matrix: NDArray[np.floating]) -> bool:
+    return shuffles_to_noise(moments(matrix), *matrix.shape)
+
+
+@pytest.mark.parametrize("law", LIGHT)
+def test_given_light_tailed_entries_when_asked_then_noise_may_stand_for_their_shuffle(law: str) -> None:
+    matrix = LIGHT[law](np.random.default_rng(1), 128, 128)
+    assert serves(matrix)
+    assert serves(1e-8 * matrix)
+    assert serves(np.ascontiguousarray(matrix.T))
+
+
+@pytest.mark.parametrize("law", HEAVY)
+def test_given_entries_or_a_mean_that_show_when_shuffled_then_noise_may_not_stand_for_it(law: str) -> None:
+    assert not serves(HEAVY[law](np.random.default_rng(1), 128, 128))
+
+
+def test_given_small_or_constant_matrices_when_asked_then_noise_does_not_stand_for_them() -> None:
+    assert not serves(np.random.default_rng(1).uniform(-1, 1, (40, 400)))
+    assert not serves(np.full((128, 128), 0.1))
+    assert not serves(np.zeros((128, 128)))
+
+
+@pytest.mark.parametrize("law", LIGHT)
+def test_given_light_tailed_entries_when_compared_then_noise_is_as_far_away_as_a_shuffle(law: str) -> None:
+    rng = np.random.default_rng([7, *law.encode()])
+    shuffled, drawn, traps = [], [], 0
+    for seed in range(150):
+        matrix = LIGHT[law](rng, 64, 80).astype(np.float32)
+        found = spectrum(matrix)
+        shuffled.append(compare_shuffled(matrix[np.newaxis], found.singular_values, found.frobenius_norm, rng).distance)
+        beside = compare_noise(found.singular_values, found.frobenius_norm, 64, 80, seed=seed)
+        drawn.append(beside.distance)
+        traps += beside.traps > 0
+    assert np.mean(drawn) == pytest.approx(np.mean(shuffled), rel=0.15)
+    assert scipy.stats.ks_2samp(shuffled, drawn).pvalue > 1e-6
+    assert traps <= 10  # of 150 at one per cent each
+
+
+def test_given_structure_when_compared_then_noise_and_shuffle_say_the_same() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.standard_normal((129, 200))
+    matrix = (rows[1:] + 0.5 * rows[:-1]).astype(np.float32)
+    assert serves(matrix)
+    found = spectrum(matrix)
+    known = found.singular_values, found.frobenius_norm
+    noise = compare_noise(*known, 128, 200)
+    shuffle = compare_shuffled(matrix[np.newaxis].copy(), *known, rng)
+    assert noise.distance > 0.05
+    assert noise.distance == pytest.approx(shuffle.distance, rel=0.05)
+    assert noise.traps == shuffle.traps == 0
+
+
+def test_given_a_shape_and_a_seed_when_compared_again_then_nothing_changes_unless_the_seed_does() -> None:
+    found = spectrum(LIGHT["Gaussian"](np.random.default_rng(4), 70, 90))
+    known = found.singular_values, found.frobenius_norm
+    one = compare_noise(*known, 70, 90)
+    assert compare_noise(*known, 90, 70) == one
+    assert compare_noise(known[0] * 1e6, known[1] * 1e6, 70, 90).distance == pytest.approx(one.distance, rel=1e-9)
+    assert compare_noise(*known, 70, 90, seed=1) != one
+
+
+def test_given_groups_when_compared_then_their_values_are_pooled() -> None:
+    rng = np.random.default_rng(5)
+    blocks = rng.standard_normal((3, 64, 64)).astype(np.float32)
+    found = spectrum(blocks)
+    noise = compare_noise(found.singular_values, found.frobenius_norm, 64, 64, groups=3)
+    assert 0.0 < noise.distance < 0.05
