@@ -1,7 +1,8 @@
-"""Small matrices: more threads than one only get into each other's way."""
+"""One thread for small matrices, and no monitor of one test is left to the next."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -11,11 +12,19 @@ from tests.training.networks import OPEN
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread_and_no_rest() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+    _close_all()
+    # What a test let go of goes with its optimizer, at the next collection.
+    if torch.nn.modules.module._global_forward_hooks:
+        gc.collect()
+    assert not torch.nn.modules.module._global_forward_hooks
+
+
+def _close_all() -> None:
     while OPEN:
         if (monitor := OPEN.pop()()) is not None:
             monitor.close()
