@@ -38,8 +38,8 @@ LEVEL = 0.05
 CLAIM = 0.01
 STABLE_DRAWS = 39
 STABLE_UP_TO = 2**18
-# Up to this excess kurtosis of either sign (uniform numbers have −1.2), from this side on, and where neither an entry nor
-# the mean reaches this share of the strength from which noise shows it, shuffled entries are as noise.
+# Up to this excess kurtosis of either sign (uniform numbers have −1.2), from this side on, and where neither an entry
+# nor the mean reaches this share of the strength from which noise shows it, shuffled entries are as noise.
 _LIGHT_KURTOSIS, _LIGHT_SIDE, _LIGHT_SHARE = 1.25, 64, 0.5
 # 2 − α in steps of a fifth: layers of one shape share their draws.
 _ALPHA_STEPS = 0.002 * 1.2 ** np.arange(40)
