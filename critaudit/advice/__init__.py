@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from critaudit.advice.decay import WeightDecayAdvice as WeightDecayAdvice
-    from critaudit.advice.decay import weight_decay as weight_decay
+    from critaudit.advice.decaying.advising import WeightDecayAdvice as WeightDecayAdvice
+    from critaudit.advice.decaying.advising import weight_decay as weight_decay
     from critaudit.advice.initial import InitialisationAdvice as InitialisationAdvice
     from critaudit.advice.initial import initialisation as initialisation
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "initialisation": "critaudit.advice.initial",
     "InitialisationAdvice": "critaudit.advice.initial",
-    "weight_decay": "critaudit.advice.decay",
-    "WeightDecayAdvice": "critaudit.advice.decay",
+    "weight_decay": "critaudit.advice.decaying.advising",
+    "WeightDecayAdvice": "critaudit.advice.decaying.advising",
 }
 
 

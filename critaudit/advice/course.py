@@ -36,7 +36,7 @@ class LayerCourse:
     scale each gradient (Adam), the mean of w²/(√v̂ + ε) over the mean of w² at the same steps, where it was recorded.
     `normalised` says that a normalisation layer undoes the scale of these weights. `kind` is that of the weight matrix
     in `critaudit.model` ("linear", "conv", "recurrent", …). `measured_decay` is the share of J² that a weight decay of
-    1 takes per step at the last step, where it was measured on the live optimizer (`critaudit.advice.measured_decay`).
+    1 takes per step at the last step, where it was measured on the live optimizer (`advice.decaying.measured_decay`).
     """
 
     name: str

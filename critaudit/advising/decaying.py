@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from critaudit.advice.course import Course
-from critaudit.advice.decay import WeightDecayAdvice
+from critaudit.advice.decaying.advising import WeightDecayAdvice
 from critaudit.measurement import Measurement, measured
 from critaudit.report import Finding
 from critaudit.report.wording import number, plural, with_interval

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from critaudit.advice.gathering import gather, is_log, is_module
+from critaudit.advice.decaying.gathering import gather, is_log, is_module
 from critaudit.errors import CritauditError, SourceError
 from critaudit.model import ModelView
 from critaudit.sources import load
@@ -31,7 +31,7 @@ class Subject:
     """A source as advice sees it.
 
     `view` is the model (the last checkpoint's), None for a log or a course. `module` is the live network where the
-    source is one. `training` is what `critaudit.advice.gathering.gather` takes, None where the source tells of no
+    source is one. `training` is what `advice.decaying.gathering.gather` takes, None where the source tells of no
     training; `no_training` and `no_network` then say why in one line. `fresh` says that the source's weights are those
     that a training would start from.
     """
@@ -79,7 +79,7 @@ def _named(source: str | os.PathLike[str], *, arch: str | None, activation: str 
         said = "a log holds no network; give the model as well to have its initialisation weighed"
         return Subject(printable(path.name), None, training=path, no_network=said)
     if path.is_dir():
-        from critaudit.advice.checkpoints import checkpoints_in
+        from critaudit.advice.decaying.checkpoints import checkpoints_in
 
         return _checkpoints(checkpoints_in(path), arch=arch, activation=activation, name=path.resolve().name)
     view = load(text, arch=arch, activation=activation)

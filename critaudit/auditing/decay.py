@@ -54,7 +54,7 @@ def saved_decay(view: ModelView, *, activation: str | None) -> SavedDecay:
 
 def _advised(view: ModelView, activation: str | None) -> SavedDecay:
     from critaudit.advice import weight_decay
-    from critaudit.advice.checkpoints import Told, course_of_view
+    from critaudit.advice.decaying.checkpoints import Told, course_of_view
 
     found = weight_decay(course_of_view(view, Told(activation=activation)), activation=activation)
     value = found.weight_decay.number

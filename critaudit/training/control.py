@@ -118,7 +118,7 @@ def targets(matrices: Sequence[Live], target: object, optimizer: torch.optim.Opt
 
 def _edge(one: Live, held: dict[str, float], alone: dict[str, str], optimizer: torch.optim.Optimizer) -> None:
     """J*² at the layer's own edge of chaos as it is now, or why there is none."""
-    from critaudit.advice.targets import target
+    from critaudit.advice.decaying.targets import target
 
     it, now = one.followed, spreads([one], optimizer)[0]
     course = LayerCourse(

@@ -41,7 +41,7 @@ class Controller:
     is the one that balances it at the target (G/2u divided by J*²) plus what closes `gain` of the distance per control
     interval. It stays within `bounds`, is never negative, and changes by at most `rate` of the balancing decay at once.
 
-    `target`: "edge" is the layer's own edge of chaos (`critaudit.advice.targets`), a number J*² for every layer, or a
+    `target`: "edge" is the layer's own edge of chaos (`advice.decaying.targets`), a number J*² for every layer, or a
     mapping from layers' names to J*². Layers that have no edge (outputs, normalised layers, unknown activations) are
     left alone under "edge", with the reason in `left_alone`. `every` is the control interval in steps (None: a quarter
     of an epoch, at least 20; 100 where the epoch is not known). `split_groups` gives every matrix a parameter group of

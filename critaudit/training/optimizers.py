@@ -56,7 +56,7 @@ def weighed_by_adaptivity(
     """Σ w²/(√v̂ + ε) over the rows of a parameter or of a part of it, on its device; over Σ w² it is the adaptivity κ.
 
     v̂ is the optimizer's running mean of squared gradients (Adam's family: corrected for its start; RMSprop, Adagrad).
-    None where the optimizer keeps none for this parameter (yet). Oracle: `critaudit.advice.adaptivity`.
+    None where the optimizer keeps none for this parameter (yet). Oracle: `critaudit.advice.decaying.adaptivity`.
     """
     import torch
 

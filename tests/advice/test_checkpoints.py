@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from critaudit.advice.checkpoints import Told, checkpoints_in, course_of_checkpoints
 from critaudit.advice.course import Course, LayerCourse, OptimizerSetting
+from critaudit.advice.decaying.checkpoints import Told, checkpoints_in, course_of_checkpoints
 from critaudit.demo import CHECKPOINTS
 from critaudit.errors import UsageError
 

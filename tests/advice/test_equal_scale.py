@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from critaudit.advice.course import OptimizerSetting
-from critaudit.advice.equal_scale import equal_scale
+from critaudit.advice.decaying.equal_scale import equal_scale
 from critaudit.errors import UsageError
 from tests.advice.courses import recorded
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critaudit.advice.growth import Growth, fit_growth
+from critaudit.advice.decaying.growth import Growth, fit_growth
 from critaudit.errors import UsageError
 from tests.advice.courses import noise, solution
 

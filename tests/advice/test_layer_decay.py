@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critaudit.advice.course import OptimizerSetting
-from critaudit.advice.layer_decay import LayerDecay, layer_decay
-from critaudit.advice.layer_numbers import DRIFT
+from critaudit.advice.decaying.layer_decay import LayerDecay, layer_decay
+from critaudit.advice.decaying.layer_numbers import DRIFT
 from tests.advice.courses import SGD, course, layer, noise, recorded, recorded_course, solution
 
 PROPERTY = settings(deadline=None, max_examples=15, derandomize=True)

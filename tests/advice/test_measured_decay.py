@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from critaudit.advice.measured_decay import measure_decay
+from critaudit.advice.decaying.measured_decay import measure_decay
 from critaudit.errors import UsageError
 
 O = torch.optim  # noqa: E741

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from critaudit.advice.adaptivity import SCALING, adaptivity
 from critaudit.advice.course import OptimizerSetting
+from critaudit.advice.decaying.adaptivity import SCALING, adaptivity
 from critaudit.advice.optimizers import decay_rate, family, rectification, renamed, setting_of, settings_of, step_size
 from critaudit.errors import UsageError
 

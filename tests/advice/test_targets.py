@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from critaudit.advice.course import LayerCourse, OptimizerSetting
-from critaudit.advice.targets import rotation, target
+from critaudit.advice.decaying.targets import rotation, target
 from critaudit.theory import gaussian, spin_glass
 from tests.advice.courses import SGD, layer
 

@@ -117,7 +117,7 @@ def test_adams_scaling_of_gradients_is_that_of_its_own_moments():
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     monitor = follow(model, optimizer)
     train(model, optimizer, 5)
-    from critaudit.advice.adaptivity import adaptivity
+    from critaudit.advice.decaying.adaptivity import adaptivity
     from critaudit.advice.optimizers import setting_of
 
     for one, now in zip(monitor.network.matrices, monitor.records[-1].layers, strict=True):

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from critaudit.advice import decay_words
 from critaudit.advice.course import Course
-from critaudit.advice.equal_scale import EqualScale, equal_scale
-from critaudit.advice.gathering import gather
-from critaudit.advice.layer_decay import LayerDecay, layer_decay
+from critaudit.advice.decaying import words
+from critaudit.advice.decaying.equal_scale import EqualScale, equal_scale
+from critaudit.advice.decaying.gathering import gather
+from critaudit.advice.decaying.layer_decay import LayerDecay, layer_decay
 from critaudit.errors import UsageError
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report import Advice
@@ -52,16 +52,16 @@ class WeightDecayAdvice:
 
     def advice_items(self) -> tuple[Advice, ...]:
         """Rows for a report: one for the optimizer, and one for each layer where layers differ."""
-        return decay_words.rows(self)
+        return words.rows(self)
 
     @property
     def snippet(self) -> str:
         """Python to copy that sets the decay; a comment that says why there is none where it is not determined."""
-        return decay_words.snippet(self)
+        return words.snippet(self)
 
     def describe(self) -> str:
         """The advice and its reasons in plain sentences, one per line."""
-        return "\n".join(decay_words.sentences(self))
+        return "\n".join(words.sentences(self))
 
 
 def weight_decay(

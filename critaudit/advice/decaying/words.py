@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from critaudit.advice.course import OptimizerSetting
-from critaudit.advice.layer_decay import LayerDecay
+from critaudit.advice.decaying.layer_decay import LayerDecay
 from critaudit.advice.optimizers import family
 from critaudit.measurement import Measurement
 from critaudit.report import Advice
 from critaudit.report.wording import interval, number, plural
 
 if TYPE_CHECKING:
-    from critaudit.advice.decay import WeightDecayAdvice
+    from critaudit.advice.decaying.advising import WeightDecayAdvice
 
 _KIND = "weight_decay"
 _EFFECT_LIMITS = "In this project's study (reports/advice) it lowered the test loss and changed accuracy little."

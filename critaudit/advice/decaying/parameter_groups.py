@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.advice.adaptivity import SCALING
 from critaudit.advice.course import OptimizerSetting
-from critaudit.advice.moments import Trained
+from critaudit.advice.decaying.adaptivity import SCALING
+from critaudit.advice.decaying.moments import Trained
 from critaudit.advice.optimizers import renamed, setting_of
 from critaudit.errors import SourceError
 from critaudit.model import ModelView

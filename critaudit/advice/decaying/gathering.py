@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from critaudit.advice.checkpoints import Told, checkpoints_in, course_of_checkpoints
 from critaudit.advice.course import Course, LayerCourse, OptimizerSetting
+from critaudit.advice.decaying.checkpoints import Told, checkpoints_in, course_of_checkpoints
 from critaudit.advice.optimizers import renamed, setting_of, settings_of
 from critaudit.errors import UsageError
 from critaudit.text import kind_of, printable
@@ -54,7 +54,7 @@ def gather(
             raise UsageError(
                 "a network alone says nothing of its training; give its live optimizer as well: optimizer="
             )
-        from critaudit.advice.live_training import course_of_live
+        from critaudit.advice.decaying.live_training import course_of_live
 
         return course_of_live(
             source,
@@ -76,7 +76,7 @@ def gather(
     )
     network = model if model is not None else getattr(source, "model", None)
     if live is not None and is_module(network):
-        from critaudit.advice.live_training import with_measured_decay
+        from critaudit.advice.decaying.live_training import with_measured_decay
 
         return with_measured_decay(course, network, live)  # type: ignore[arg-type]
     return course

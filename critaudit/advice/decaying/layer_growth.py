@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from critaudit.advice.growth import FEWEST, fit_growth
-from critaudit.advice.timeline import Array, Timeline
+from critaudit.advice.decaying.growth import FEWEST, fit_growth
+from critaudit.advice.decaying.timeline import Array, Timeline
 from critaudit.report.wording import number, plural, share
 
 # Of J² at the edge: growth is measured on records up to here where there are enough of them.

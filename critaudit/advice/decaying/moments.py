@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.advice.adaptivity import adaptivity
 from critaudit.advice.course import LayerCourse, OptimizerSetting
+from critaudit.advice.decaying.adaptivity import adaptivity
 from critaudit.errors import SourceError
 from critaudit.laws.moments import moments
 from critaudit.model import ModelView, WeightMatrix

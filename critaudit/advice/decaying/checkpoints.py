@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from critaudit.advice.course import Course, OptimizerSetting
-from critaudit.advice.moments import LayerNow, Trained, layer_courses, layers_now
-from critaudit.advice.parameter_groups import trained_tensors
+from critaudit.advice.decaying.moments import LayerNow, Trained, layer_courses, layers_now
+from critaudit.advice.decaying.parameter_groups import trained_tensors
 from critaudit.errors import UsageError
 from critaudit.model import ModelView
 from critaudit.sources import load

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.advice.adaptivity import SCALING
 from critaudit.advice.course import Course, LayerCourse
-from critaudit.advice.measured_decay import measure_decay
-from critaudit.advice.moments import Trained, layer_courses, layers_now
+from critaudit.advice.decaying.adaptivity import SCALING
+from critaudit.advice.decaying.measured_decay import measure_decay
+from critaudit.advice.decaying.moments import Trained, layer_courses, layers_now
 from critaudit.advice.optimizers import decay_rate, setting_of
 from critaudit.errors import UsageError
 from critaudit.sources import load

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.advice.window_fit import WindowFit, fit_window
+from critaudit.advice.decaying.window_fit import WindowFit, fit_window
 from critaudit.errors import UsageError
 from critaudit.report.wording import share
 

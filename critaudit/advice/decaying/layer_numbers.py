@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from critaudit.advice.course import Course, OptimizerSetting
-from critaudit.advice.layer_growth import LayerGrowth
+from critaudit.advice.decaying.layer_growth import LayerGrowth
+from critaudit.advice.decaying.timeline import Timeline
 from critaudit.advice.optimizers import family
-from critaudit.advice.timeline import Timeline
 from critaudit.measurement import Measurement, measured, not_applicable, undetermined
 from critaudit.report.wording import number
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from critaudit.advice import layer_numbers
 from critaudit.advice.course import Course, LayerCourse, OptimizerSetting
-from critaudit.advice.layer_growth import layer_growth
-from critaudit.advice.layer_numbers import Case
-from critaudit.advice.targets import target
-from critaudit.advice.timeline import Timeline, timeline
+from critaudit.advice.decaying import layer_numbers
+from critaudit.advice.decaying.layer_growth import layer_growth
+from critaudit.advice.decaying.layer_numbers import Case
+from critaudit.advice.decaying.targets import target
+from critaudit.advice.decaying.timeline import Timeline, timeline
 from critaudit.errors import CritauditError
 from critaudit.measurement import Measurement, measured, undetermined
 
