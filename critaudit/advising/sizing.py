@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from critaudit.advising.samples import Feed
 
 BATCH = 128
-# Multiplications for all candidates together: minutes on a few cores.
-WORK = 1.5e13
-_CANDIDATES, _RATES, _CURVATURE, _PASSES = 8, 4, 120, 4
+# Multiplications for all candidates together: about a minute of one core.
+WORK = 6e12
+_CANDIDATES, _RATES, _CURVATURE, _PASSES = 8, 4, 60, 4
 _SMALL_BATCH, _SMALLEST_BATCH, _FEWEST_STEPS = 16, 8, 16
 
 
