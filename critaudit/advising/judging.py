@@ -50,7 +50,10 @@ def _choice(advice: InitialisationAdvice) -> Finding:
     if chosen is present:
         others = [one for one in advice.candidates if one is not present and _finite(one)]
         best = min(others, key=_score, default=None)
-        text = f"The present weights train as well as any that were tried: loss {_loss(present)} after {_steps(advice)}"
+        lead = "The present weights train as well as any that were tried"
+        if advice.stand_in and best is not None and _score(best) < _score(present):
+            lead = "The present weights train, and are the least sharp of those that do"
+        text = f"{lead}: loss {_loss(present)} after {_steps(advice)}"
         text += f"; the best other, {best.name}, {_loss(best)}." if best is not None else "."
         if not _trains(present):
             text = f"No initialisation that was tried trains at learning rate {number(advice.setting.lr)}."
@@ -59,6 +62,8 @@ def _choice(advice: InitialisationAdvice) -> Finding:
     better = f"{chosen.name} reaches a loss of {_loss(chosen)} against {_loss(present)} in {_steps(advice)}"
     severity: Severity = "info" if _trains(present, chosen, _FAIR) else "warning"
     lead = "Another initialisation trains faster: "
+    if _score(chosen) > _score(present):
+        lead = "Another initialisation is less sharp, which larger learning rates need, and trains too: "
     if not _trains(present, chosen, _NONE) and _trains(chosen):
         severity, lead = "problem", f"{_why(present)}the network does not train at this learning rate. Recommended: "
     return Finding("init.present", severity, None, f"{lead}{better}.", evidence, caveat(advice))
@@ -146,7 +151,7 @@ def _effect(advice: InitialisationAdvice) -> str:
         shown = ["–" if one is None or abs(one) > 1200.0 else number(math.exp(one / 2.0)) for one in totals]
         words.append(f"{what} changes by {shown[0]} over the depth, before by {shown[1]}")
     if advice.chosen is advice.present:
-        words = [f"trial loss {_loss(advice.present)}; no other was clearly better"]
+        words = [f"trial loss {_loss(advice.present)}; no other is advised"]
     return f"{'; '.join(words)}."
 
 

@@ -23,7 +23,7 @@ _TOO_FEW = "fewer than two hidden weights that the signal passes, or a signal or
 def of_network(advice: InitialisationAdvice) -> dict[str, Measurement]:
     """What was weighed, tried and predicted, by measurement ID (`init.…`)."""
     found = {
-        "init.choice": measured(advice.chosen.name, method=_CHOICE),
+        "init.choice": measured(advice.chosen.name, method=_CHOICE_ON_STAND_IN if advice.stand_in else _CHOICE),
         "init.optimizer": measured(advice.setting.name),
         "init.lr": measured(advice.setting.lr, method="learning rate of the trials"),
         "init.task": measured(advice.task),
@@ -39,6 +39,9 @@ def of_network(advice: InitialisationAdvice) -> dict[str, Measurement]:
 _CHOICE = (
     "lowest mean trial loss over the second half of the steps; of those within two standard errors of it, the least "
     "sharp one"
+)
+_CHOICE_ON_STAND_IN = (
+    "without targets: of those whose trial loss comes at least half as far down as the lowest, the least sharp one"
 )
 
 

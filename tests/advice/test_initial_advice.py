@@ -76,6 +76,15 @@ def test_what_hardly_trained_is_not_as_good_however_noisy_the_losses_are() -> No
     assert choose([stuck, better]) is better
 
 
+def test_on_a_stand_in_the_least_sharp_of_all_that_train_is_taken() -> None:
+    ends = {"gaussian": (0.1, 400.0), "orthogonal": (0.6, 3.0), None: (1.9, 0.1), "stable": (0.9, 20.0)}
+    found = [candidate(family, end, sharp=sharp) for family, (end, sharp) in ends.items()]
+    assert choose(found) is found[0]
+    assert choose(found, stand_in=True) is found[1]
+    assert choose(found[:1] + found[2:], stand_in=True) is found[3]
+    assert choose([candidate(None, 0.8), *found[3:]], stand_in=True).name == "stable"
+
+
 def test_what_failed_diverged_or_was_given_up_is_not_chosen() -> None:
     present = candidate(None, 1.5)
     lost = [

@@ -36,7 +36,7 @@ class InitialisationAdvice:
 
     `candidates` are all that were weighed, `present` the weights that the module came with; `chosen` is one of them.
     `rates` are the learning rates at which it was tried. `predictions` hold by activation for chains of layers.
-    `setting` is the optimizer that trials were made with, `task` says on what.
+    `setting` is the optimizer that trials were made with, `task` says on what; `stand_in` that no targets were given.
     """
 
     candidates: tuple[Candidate, ...]
@@ -46,6 +46,7 @@ class InitialisationAdvice:
     predictions: tuple[Prediction, ...]
     setting: OptimizerSetting
     task: str
+    stand_in: bool
     samples: int
     steps: int
     inputs: tuple[Any, ...]
@@ -60,7 +61,7 @@ class InitialisationAdvice:
     def snippet(self) -> str:
         """Copyable Python that applies the recommendation."""
         if self.recipe is None:
-            return "# Keep the weights as they are: no candidate trained clearly better."
+            return "# Keep the weights as they are."
         return (
             "import critaudit.init\n\n"
             "critaudit.init.critical_(model, inputs, "
@@ -95,10 +96,10 @@ def initialisation(
     Each is passed forward and backward once, and trained for `steps` steps with the optimizer (a live one, its setting,
     or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
     linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
-    of it, the least sharp one (`choose`). Trials that are hopeless at half of their steps end there
-    (`trials.hopeless`). At last the winner is tried at a tenth to ten times the learning rate. Without `curvature`
-    sharpness, which takes as long as some tens of steps, is left out. `progress(stage, done, total)` is called as work
-    goes on.
+    of it, or without targets of all that train, the least sharp one (`choose`). Trials that are hopeless at half of
+    their steps end there (`trials.hopeless`). At last the winner is tried at a tenth to ten times the learning rate.
+    Without `curvature` sharpness, which takes as long as some tens of steps, is left out. `progress(stage, done,
+    total)` is called as work goes on.
 
     Raises UsageError where the network cannot be run or an option makes no sense.
     """
@@ -121,7 +122,7 @@ def initialisation(
                 progress("initialisations", len(found), max(_USUAL_COUNT, len(found)))
         if found[0].failed:
             raise UsageError(f"the network does not train: {found[0].failed}")
-        chosen = choose(found)
+        chosen = choose(found, stand_in=task.stand_in)
         known = () if chosen.trial is None else (chosen.trial,)
         if progress is not None:
             progress("learning rates", 0, 1)
@@ -134,6 +135,7 @@ def initialisation(
         predictions=_predictions(found),
         setting=setting,
         task=task.what,
+        stand_in=task.stand_in,
         samples=task.samples,
         steps=steps,
         inputs=tuple(_kept(part) for part in task.first()[0]),
@@ -141,13 +143,14 @@ def initialisation(
     )
 
 
-def choose(candidates: list[Candidate]) -> Candidate:
+def choose(candidates: list[Candidate], *, stand_in: bool = False) -> Candidate:
     """The candidate of the lowest trial loss; of those that are as good within the error, the least sharp one.
 
     The less sharp a network is, the farther the learning rate is from where training becomes unstable. Where sharpness
     is not known, the present weights come first, then orthogonal, Gaussian and heavy-tailed ones. What came less than
-    half as far down from the lowest first loss as the best one is not as good, however noisy the losses are. What
-    failed, diverged or was given up is left out; where nothing trained, the first one is taken.
+    half as far down from the lowest first loss as the best one is not as good, however noisy the losses are. On a
+    `stand_in` for the user's task all that came half as far down are as good: there, a lower loss is better memory for
+    random answers. What failed, diverged or was given up is left out; where nothing trained, the first one is taken.
     """
     tried = [
         one for one in candidates if one.trial is not None and not one.trial.stopped and math.isfinite(one.trial.score)
@@ -158,7 +161,9 @@ def choose(candidates: list[Candidate]) -> Candidate:
     first = min(one.trial.losses[0] for one in tried if one.trial is not None)
     level = _score(best) + max(0.5 * (first - _score(best)), 0.0)
     as_good = [
-        one for one in tried if _score(one) - _score(best) <= _CLEAR * _error(one, best) and _score(one) <= level
+        one
+        for one in tried
+        if _score(one) <= level and (stand_in or _score(one) - _score(best) <= _CLEAR * _error(one, best))
     ]
     return min(as_good, key=lambda one: (_sharpness(one), _preference(one), _score(one)))
 

@@ -50,7 +50,8 @@ def task_for(
     size = min(batch_size or _BATCH, len(arguments[0]))
     some = Task(arguments, None, _usual_loss, "", size).first()[0]
     output = _answer(module, some)
-    if targets is None:
+    stand_in = targets is None
+    if stand_in:
         if loss is not None:
             raise UsageError("a loss was given without targets; give both, or neither")
         if output.ndim == 0 or len(output) != size:
@@ -61,7 +62,7 @@ def task_for(
         targets, what = _teacher(arguments[0], output, seed), "the answers of a random linear teacher to these inputs"
     else:
         targets, what = _fitting(module, targets, arguments[0], output, usual=loss is None), "the targets given"
-    return Task(arguments, targets, loss or _usual_loss, what, size)
+    return Task(arguments, targets, loss or _usual_loss, what, size, stand_in)
 
 
 def _fitting(module: nn.Module, targets: Any, inputs: torch.Tensor, output: torch.Tensor, *, usual: bool) -> Any:

@@ -26,7 +26,7 @@ _BEHIND, _WAY = 0.1, 0.1
 class Task:
     """What a trial trains on: arguments of the forward pass, samples first, and targets.
 
-    `what` says in words what the targets are: the user's, or a teacher's that stands in for them.
+    `what` says in words what the targets are: the user's, or with `stand_in` a teacher's that stands in for them.
     """
 
     arguments: tuple[Any, ...]
@@ -34,6 +34,7 @@ class Task:
     loss: Loss
     what: str
     batch_size: int
+    stand_in: bool = False
 
     @property
     def samples(self) -> int:
