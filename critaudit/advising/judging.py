@@ -52,7 +52,7 @@ def _choice(advice: InitialisationAdvice) -> Finding:
         best = min(others, key=_score, default=None)
         lead = "The present weights train as well as any that were tried"
         if advice.stand_in and best is not None and _score(best) < _score(present):
-            lead = "The present weights train, and are the least sharp of those that do"
+            lead = "The present weights train, and without targets nothing speaks for others"
         text = f"{lead}: loss {_loss(present)} after {_steps(advice)}"
         text += f"; the best other, {best.name}, {_loss(best)}." if best is not None else "."
         if not _trains(present):

@@ -41,7 +41,8 @@ _CHOICE = (
     "sharp one"
 )
 _CHOICE_ON_STAND_IN = (
-    "without targets: of those whose trial loss comes at least half as far down as the lowest, the least sharp one"
+    "without targets: of those whose trial loss comes at least half as far down as the lowest, the present weights "
+    "unless they are too sharp for this learning rate, else the least sharp one"
 )
 
 

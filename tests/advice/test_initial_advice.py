@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -76,13 +77,19 @@ def test_what_hardly_trained_is_not_as_good_however_noisy_the_losses_are() -> No
     assert choose([stuck, better]) is better
 
 
-def test_on_a_stand_in_the_least_sharp_of_all_that_train_is_taken() -> None:
-    ends = {"gaussian": (0.1, 400.0), "orthogonal": (0.6, 3.0), None: (1.9, 0.1), "stable": (0.9, 20.0)}
-    found = [candidate(family, end, sharp=sharp) for family, (end, sharp) in ends.items()]
-    assert choose(found) is found[0]
-    assert choose(found, stand_in=True) is found[1]
-    assert choose(found[:1] + found[2:], stand_in=True) is found[3]
-    assert choose([candidate(None, 0.8), *found[3:]], stand_in=True).name == "stable"
+def test_on_a_stand_in_present_weights_that_train_are_kept_and_else_the_least_sharp_taken() -> None:
+    names = ("gaussian", "orthogonal", "stable")
+    others = [candidate(*one) for one in zip(names, (0.1, 0.6, 0.9), strict=True)]
+    others = [
+        replace(one, sharpness=Sharpness(value, 0.0, 5, 8))
+        for one, value in zip(others, (400.0, 3.0, 20.0), strict=True)
+    ]
+    stuck, training = candidate(None, 1.9, sharp=0.1), candidate(None, 0.8, sharp=30.0)
+    assert choose([stuck, *others]) is others[0]
+    assert choose([stuck, *others], stand_in=True) is others[1]
+    assert choose([training, *others]) is others[0]
+    assert choose([training, *others], stand_in=True, limit=40.0) is training
+    assert choose([training, *others], stand_in=True, limit=20.0) is others[1]
 
 
 def test_what_failed_diverged_or_was_given_up_is_not_chosen() -> None:

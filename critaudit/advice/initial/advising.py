@@ -95,11 +95,10 @@ def initialisation(
     (α = 1.8, 1.5), all scaled by `init.critical_`.
     Each is passed forward and backward once, and trained for `steps` steps with the optimizer (a live one, its setting,
     or a name of torch.optim; by default SGD) at learning rate `lr` on `inputs` and `targets`; without targets a random
-    linear teacher answers. The lowest mean loss over the second half wins; of candidates within two standard errors
-    of it, or without targets of all that train, the least sharp one (`choose`). Trials that are hopeless at half of
-    their steps end there (`trials.hopeless`). At last the winner is tried at a tenth to ten times the learning rate.
-    Without `curvature` sharpness, which takes as long as some tens of steps, is left out. `progress(stage, done,
-    total)` is called as work goes on.
+    linear teacher answers. `choose` says which one is taken. Trials that are hopeless at half of their steps end there
+    (`trials.hopeless`). At last the winner is tried at a tenth to ten times the learning rate. Without `curvature`
+    sharpness, which takes as long as some tens of steps, is left out. `progress(stage, done, total)` is called as work
+    goes on.
 
     Raises UsageError where the network cannot be run or an option makes no sense.
     """
@@ -122,7 +121,8 @@ def initialisation(
                 progress("initialisations", len(found), max(_USUAL_COUNT, len(found)))
         if found[0].failed:
             raise UsageError(f"the network does not train: {found[0].failed}")
-        chosen = choose(found, stand_in=task.stand_in)
+        limit = 2.0 / setting.lr if setting.name == "SGD" else math.inf
+        chosen = choose(found, stand_in=task.stand_in, limit=limit)
         known = () if chosen.trial is None else (chosen.trial,)
         if progress is not None:
             progress("learning rates", 0, 1)
@@ -143,14 +143,16 @@ def initialisation(
     )
 
 
-def choose(candidates: list[Candidate], *, stand_in: bool = False) -> Candidate:
+def choose(candidates: list[Candidate], *, stand_in: bool = False, limit: float = math.inf) -> Candidate:
     """The candidate of the lowest trial loss; of those that are as good within the error, the least sharp one.
 
     The less sharp a network is, the farther the learning rate is from where training becomes unstable. Where sharpness
     is not known, the present weights come first, then orthogonal, Gaussian and heavy-tailed ones. What came less than
-    half as far down from the lowest first loss as the best one is not as good, however noisy the losses are. On a
-    `stand_in` for the user's task all that came half as far down are as good: there, a lower loss is better memory for
-    random answers. What failed, diverged or was given up is left out; where nothing trained, the first one is taken.
+    half as far down from the lowest first loss as the best one is not as good, however noisy the losses are. What
+    failed, diverged or was given up is left out; where nothing trained, the first one is taken.
+
+    On a `stand_in` for the user's task all that came half as far down are as good: a lower loss is better memory for
+    random answers there. Of them, the present weights are kept unless they are sharper than `limit`.
     """
     tried = [
         one for one in candidates if one.trial is not None and not one.trial.stopped and math.isfinite(one.trial.score)
@@ -165,6 +167,9 @@ def choose(candidates: list[Candidate], *, stand_in: bool = False) -> Candidate:
         for one in tried
         if _score(one) <= level and (stand_in or _score(one) - _score(best) <= _CLEAR * _error(one, best))
     ]
+    present = candidates[0]
+    if stand_in and present in as_good and (present.sharpness is None or present.sharpness.value <= limit):
+        return present
     return min(as_good, key=lambda one: (_sharpness(one), _preference(one), _score(one)))
 
 
