@@ -73,9 +73,8 @@ def initialisation_trials(report: Report) -> Spec:
         traces,
         title=f"Trials of {wording.plural(len(traces), 'initialisation')} at learning rate "
         f"{wording.number(number(report, 'init.lr'))}",
-        caption=f"The same batches for all. Recommended are {_recommended(report)}: which trains best in the second "
-        "half is, if the difference is beyond two standard errors. Trials are short: what is ahead "
-        "here need not end ahead.",
+        caption=f"The same batches for all. Recommended are {_recommended(report)}; how they were chosen "
+        "stands in the table above. Trials are short: what is ahead here need not end ahead.",
         n=len(traces),
         left_out=f"A cross is where the loss diverged: {', '.join(lost)}." if lost else "",
         height=440,
