@@ -29,7 +29,8 @@ _LAWS = {
     "power_law_with_cutoff": "power law with cut-off",
 }
 _FIT = "maximum likelihood truncated at both ends; interval by cluster bootstrap with corrections to scaling"
-_SLOPE = "weighted least squares of ln⟨S⟩ on ln D; interval by cluster bootstrap"
+_SLOPE = "weighted least squares of ln⟨S⟩ on ln D; interval by cluster bootstrap with corrections to scaling"
+_COLLAPSE = "least NMSE of profiles; interval by cluster bootstrap with a correction to scaling"
 _CAVEAT = (
     "Power laws of strengths above a threshold arise from any correlated noise; exponents mean something only beside "
     "those of null models of the same size, and over the range that is stated."
@@ -95,16 +96,20 @@ def _numbers(found: Crackling, depth: int) -> dict[str, Measurement]:
         "slope": exponent(_slope(total), no_slope, n=n, method=_SLOPE),
         "slope_excess": exponent(_slope(excess), no_slope, n=n, method=_SLOPE),
         "collapse_exponent": exponent(
-            excess.collapse_exponent, "fewer than three durations have profiles", n=n, method="least NMSE of profiles"
+            excess.collapse_exponent, "fewer than three durations have profiles", n=n, method=_COLLAPSE
         ),
         "predicted_slope": (
             measured(excess.relation, n=round(n), method="(α − 1)/(τ − 1), excess sizes")
             if excess.relation is not None
             else undetermined("needs exponents of sizes, above 1, and of durations")
         ),
-        "dcc": exponent(excess.mismatch, "needs all three exponents", n=n, method="excess sizes"),
+        "dcc": exponent(
+            excess.mismatch, "needs all three exponents", n=n,
+            method="excess sizes; interval by cluster bootstrap with corrections to scaling and systematic errors",
+        ),
         "branching_ratio": exponent(
-            found.branching_ratio, "fewer than three lags have enough pairs", n=n, method="multistep regression"
+            found.branching_ratio, "fewer than three lags have enough pairs", n=n,
+            method="multistep regression; interval by jackknife over clusters",
         ),
         "number": measured(round(n)),
         "paths": measured(round(found.paths)),

@@ -18,8 +18,6 @@ Array = NDArray[np.float64]
 
 LEAST_VALUES = 500.0
 """A range of sizes or durations holds at least this many avalanches."""
-DOUBT = 0.1
-"""The share of what corrections move an exponent by that counts as error: it calibrates the intervals' coverage."""
 _PER_DECADE = 10
 
 
@@ -97,25 +95,40 @@ def _density(histogram: Histogram) -> Array:
     return rows[numbers > 0.0]
 
 
-def corrected_estimate(draws: Array, clusters: int, *, doubt: float = DOUBT) -> Estimate:
-    """From exponents (1 + resamples, 2), pure and with corrections; `doubt` times their difference counts as error."""
+def corrected_estimate(draws: Array, clusters: int) -> Estimate:
+    """From exponents (1 + resamples, 2), of the plain law and with corrections: the corrections' own errors count."""
     value, corrected = float(draws[0, 0]), float(draws[0, 1])
     drawn = draws[1:, 1]
     drawn = drawn[np.isfinite(drawn)]
     if clusters < LEAST_CLUSTERS:
-        return Estimate(value, None, None, None, f"{clusters} clusters give no errors; {LEAST_CLUSTERS} or more do")
+        return Estimate(value, None, None, None, few_clusters(clusters))
     if not math.isfinite(corrected) or drawn.size < 20:
         return Estimate(value, None, None, None, "the range holds too few different values for corrections")
-    error = math.hypot(float(drawn.std(ddof=1)), doubt * (corrected - value))
-    half = float(stdtrit(clusters - 1, 0.975)) * error
-    return Estimate(value, (min(corrected - half, value), max(corrected + half, value)), corrected, error)
+    return _around(value, corrected, float(drawn.std(ddof=1)), clusters - 1.0)
 
 
-def simple_estimate(draws: Array, clusters: int) -> Estimate:
-    """From draws (1 + resamples,) of something that needs no correction."""
-    value = float(draws[0])
+def jackknife_estimate(value: float, left_out: Array, shares: Array) -> Estimate:
+    """From a ratio, the same without each cluster, and the clusters' shares of its denominator, both (clusters,).
+
+    For denominators that few clusters dominate, where a bootstrap is too narrow: the jackknife's error allows for their
+    leverage (as HC3 does), its centre for the bias of a ratio, and Student's t has the degrees of freedom of a variance
+    over clusters whose own ratios scatter alike, (Σ v²)²/Σ v⁴ for shares v (Satterthwaite 1946; Bell & McCaffrey 2002).
+    """
+    clusters = left_out.size
     if clusters < LEAST_CLUSTERS:
-        return Estimate(value, None, None, None, f"{clusters} clusters give no errors; {LEAST_CLUSTERS} or more do")
-    error = float(draws[1:].std(ddof=1))
-    half = float(stdtrit(clusters - 1, 0.975)) * error
-    return Estimate(value, (value - half, value + half), value, error)
+        return Estimate(value, None, None, None, few_clusters(clusters))
+    mean = float(left_out.mean())
+    error = math.sqrt((clusters - 1) / clusters * float(np.square(left_out - mean).sum()))
+    squares = np.square(shares)
+    degrees = min(float(squares.sum()) ** 2 / float(np.square(squares).sum()), clusters - 1.0)
+    return _around(value, clusters * value - (clusters - 1) * mean, error, degrees)
+
+
+def few_clusters(clusters: int) -> str:
+    """Why there are no errors."""
+    return f"{clusters} clusters give no errors; {LEAST_CLUSTERS} or more do"
+
+
+def _around(value: float, corrected: float, error: float, degrees: float) -> Estimate:
+    half = float(stdtrit(degrees, 0.975)) * error
+    return Estimate(value, (min(corrected - half, value), max(corrected + half, value)), corrected, error)

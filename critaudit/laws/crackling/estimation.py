@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from critaudit.errors import CritauditError
 from critaudit.laws.crackling.branching import branching_ratio
 from critaudit.laws.crackling.collapse import Collapse, collapse
-from critaudit.laws.crackling.distribution import DOUBT, corrected_estimate, fit_distribution, simple_estimate
+from critaudit.laws.crackling.distribution import corrected_estimate, few_clusters, fit_distribution, jackknife_estimate
 from critaudit.laws.crackling.histogram import duration_histogram, size_histogram
 from critaudit.laws.crackling.mean_size import MeanSizes, SlopeFit, fit_slope, mean_sizes
 from critaudit.laws.crackling.records import AvalancheCounts
@@ -25,13 +25,12 @@ from critaudit.laws.crackling.results import (
     SizeScaling,
 )
 from critaudit.laws.crackling.truncated import LEAST_CLUSTERS
-from critaudit.laws.crackling.verdict import class_distances, distance_to, judge
+from critaudit.laws.crackling.verdict import SYSTEMATIC_FLOOR, class_distances, distance_to, judge
 
 Array = NDArray[np.float64]
 
 RESAMPLES = 200
-SLOPE_DOUBT = 0.5
-"""As `DOUBT`, for 1/σνz, whose corrections fall off more slowly."""
+NORMAL_95 = 1.959963984540054
 _BLOCKS = 200
 
 
@@ -66,7 +65,7 @@ def estimate(
     scalings = [
         _scaling(kind, counts, duration, weights, clusters, rng, checked, nulls) for kind in ("total", "excess")
     ]
-    branching = branching_ratio(counts.lags, weights)
+    branching = branching_ratio(counts.lags)
     return Crackling(
         name=name,
         paths=float(counts.paths.sum()),
@@ -79,7 +78,9 @@ def estimate(
         total=scalings[0],
         excess=scalings[1],
         branching=branching,
-        branching_ratio=None if branching is None else simple_estimate(branching.ratios, clusters),
+        branching_ratio=(
+            None if branching is None else jackknife_estimate(branching.ratio, branching.left_out, branching.shares)
+        ),
         verdict=scalings[1].verdict,
     )
 
@@ -117,11 +118,7 @@ def _scaling(
     sums = counts.profiles.total if kind == "total" else counts.profiles.excess
     # Profiles collapse where mean sizes scale.
     straight = None if slope is None else (slope.low, slope.high)
-    shapes = (
-        collapse(counts.profiles, sums, straight, (np.log(means.durations), means.logs))
-        if means.durations.size
-        else None
-    )
+    shapes = collapse(counts.profiles, sums, straight, means) if means.durations.size else None
     centre, covariance, cloud, relation, mismatch = _joint(taus, alphas, slope, clusters)
     classes = () if centre is None or covariance is None else class_distances(centre, covariance)
     compared, silent = _null_distances(kind, nulls, centre, covariance)
@@ -130,7 +127,7 @@ def _scaling(
         size=size,
         mean_size=None if slope is None else _mean_size_law(slope, means, clusters),
         collapse=shapes,
-        collapse_exponent=_collapse_estimate(shapes, slope, clusters),
+        collapse_exponent=_collapse_estimate(shapes, clusters),
         relation=relation,
         mismatch=mismatch,
         centre=centre,
@@ -178,19 +175,16 @@ def _joint(
     mismatch = None
     if clusters < LEAST_CLUSTERS or not np.all(np.isfinite(corrected[0])) or np.count_nonzero(usable) < 20:
         if relation is not None:
-            reason = f"{clusters} clusters give no errors; {LEAST_CLUSTERS} or more do"
-            mismatch = Estimate(abs(relation - float(pure[0, 2])), None, None, None, reason)
+            mismatch = Estimate(abs(relation - float(pure[0, 2])), None, None, None, few_clusters(clusters))
         return None, None, None, relation, mismatch
     cloud = corrected[1:][usable]
-    shift = np.array([DOUBT, DOUBT, SLOPE_DOUBT]) * (corrected[0] - pure[0])
-    covariance = np.cov(cloud.T) + np.outer(shift, shift)
     if relation is not None:
-        mismatch = _mismatch(pure[0], corrected[0], cloud, shift)
-    return corrected[0], covariance, cloud, relation, mismatch
+        mismatch = _mismatch(pure[0], corrected[0], cloud)
+    return corrected[0], np.cov(cloud.T), cloud, relation, mismatch
 
 
-def _mismatch(pure: Array, corrected: Array, cloud: Array, shift: Array) -> Estimate:
-    """DCC with its interval: percentiles of the signed mismatch, folded at zero."""
+def _mismatch(pure: Array, corrected: Array, cloud: Array) -> Estimate:
+    """DCC with its interval: percentiles of the signed mismatch and the systematic floor, folded at zero."""
 
     def signed(rows: Array) -> Array:
         tau = np.where(rows[..., 0] > 1.0, rows[..., 0], np.nan)
@@ -202,26 +196,23 @@ def _mismatch(pure: Array, corrected: Array, cloud: Array, shift: Array) -> Esti
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size < 20 or not math.isfinite(centre):
         return Estimate(value, None, None, None, "τ comes too near one in resamples, where the relation has no value")
-    half = abs(float(signed(corrected + shift)) - centre)
-    half = half if math.isfinite(half) else 0.0
+    # The systematic errors that distances from classes allow for count here as well.
+    floor = float(np.linalg.norm(signed(corrected + np.diag(SYSTEMATIC_FLOOR)) - centre))
+    floor = NORMAL_95 * floor if math.isfinite(floor) else 0.0
     low, high = (float(edge) for edge in np.quantile(drawn, [0.025, 0.975]))
-    low, high = low - half, high + half
+    low, high = centre - math.hypot(centre - low, floor), centre + math.hypot(high - centre, floor)
     interval = (0.0, max(-low, high)) if low <= 0.0 <= high else (min(abs(low), abs(high)), max(abs(low), abs(high)))
     return Estimate(value, (min(interval[0], value), max(interval[1], value)), abs(centre), float(drawn.std(ddof=1)))
 
 
-def _collapse_estimate(shapes: Collapse | None, slope: SlopeFit | None, clusters: int) -> Estimate | None:
-    """Heights of profiles are corrected to scaling as mean sizes are: the same doubt counts."""
-    if shapes is None or slope is None:
-        return None
-    shift = float(slope.corrected[0] - slope.slopes[0])
-    return corrected_estimate(np.stack([shapes.slopes, shapes.slopes + shift], axis=1), clusters, doubt=SLOPE_DOUBT)
+def _collapse_estimate(shapes: Collapse | None, clusters: int) -> Estimate | None:
+    return None if shapes is None else corrected_estimate(np.stack([shapes.slopes, shapes.corrected], axis=1), clusters)
 
 
 def _mean_size_law(slope: SlopeFit, means: MeanSizes, clusters: int) -> MeanSizeLaw:
     errors = means.logs[1:].std(axis=0) if means.logs.shape[0] > 2 else 1.0 / np.sqrt(means.weights)
     return MeanSizeLaw(
-        slope=corrected_estimate(np.stack([slope.slopes, slope.corrected], axis=1), clusters, doubt=SLOPE_DOUBT),
+        slope=corrected_estimate(np.stack([slope.slopes, slope.corrected], axis=1), clusters),
         intercept=slope.intercept,
         low=slope.low,
         high=slope.high,

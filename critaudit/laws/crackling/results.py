@@ -25,9 +25,9 @@ VerdictKind: TypeAlias = Literal[
 class Estimate:
     """A number with its 95 % interval, or with the reason why it has none.
 
-    `value` is that of a pure power law on the fitted range. `interval` is centred on `corrected`, which allows for a
-    correction to scaling and a cut-off within the range, with `error` from the bootstrap over clusters and from a part
-    of the difference of the two; it always contains `value`. None where there is none, as `reason` says.
+    `value` is the plain one: of a pure power law on the fitted range, a straight line, a ratio. `interval` is centred
+    on `corrected`, which allows for corrections to scaling and a cut-off (for a ratio, for its bias), with `error` from
+    resampling clusters, and stretched so that it always contains `value`. None where there is none, as `reason` says.
     """
 
     value: float

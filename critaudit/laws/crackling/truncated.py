@@ -38,7 +38,7 @@ class RangeFit:
     formal one of independent values, `cluster_error` the sandwich error over clusters (NaN for one cluster).
     `distance` is the Kolmogorov–Smirnov distance and `p` its p-value. `curvature` is the z-score of a term in ln²x,
     positive where the law steepens, and `drift` with `drift_error` the same in units that mean something: by how much
-    the local exponent grows from one end of the range to the other.
+    the local exponent grows from one end of the range to the other. `share` of the whole sample is `low` or more.
     """
 
     exponent: float
@@ -54,6 +54,7 @@ class RangeFit:
     curvature: float
     drift: float
     drift_error: float
+    share: float
 
     @property
     def decades(self) -> float:
@@ -133,6 +134,7 @@ def fit_range(histogram: Histogram, first: int, stop: int, multipliers: Array | 
         curvature=curvature,
         drift=2.0 * length * curvature * per_log,
         drift_error=2.0 * length * per_log,
+        share=float(histogram.counts[:, first:].sum() / histogram.counts.sum()),
     )
 
 

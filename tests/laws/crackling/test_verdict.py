@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from critaudit.laws.crackling.results import ClassDistance, Estimate, PowerLaw, Verdict
 from critaudit.laws.crackling.rivals import RivalLaw
 from critaudit.laws.crackling.truncated import RangeFit
 from critaudit.laws.crackling.verdict import (
+    GREATEST_DRIFT,
     SYSTEMATIC_FLOOR,
     class_distances,
     distance_to,
+    drift_allowed,
     drift_bound,
     is_power_law,
     judge,
+    lognormal_drift,
 )
 from critaudit.theory.avalanche_classes import CLASSES
 
-FIT = RangeFit(1.5, 0.01, 0.01, 1.0, 1000.0, 0, 100, 10_000.0, 0.005, 0.5, 0.1, 0.01, 0.05)
+FIT = RangeFit(1.5, 0.01, 0.01, 1.0, 1000.0, 0, 100, 10_000.0, 0.005, 0.5, 0.1, 0.01, 0.05, 0.5)
 LAW = PowerLaw("durations", 20_000.0, FIT, Estimate(1.5, (1.45, 1.55), 1.5, 0.025), (), 3.5, np.zeros((0, 3)), None, "")
 SIZE = replace(LAW, quantity="excess sizes")
 ERRORS = np.diag(np.square([0.01, 0.02, 0.02]))
@@ -122,7 +127,8 @@ def test_given_short_or_missing_ranges_when_judged_then_before_anything_else(
 
 def test_given_room_to_bend_or_a_better_law_or_few_clusters_when_judged_then_undetermined() -> None:
     loose = replace(LAW, fit=replace(FIT, drift_error=0.4))
-    assert drift_bound(loose) == pytest.approx(0.01 + 1.645 * 0.4, abs=1e-3)
+    # Relative to the tail exponent, 0.5.
+    assert drift_bound(loose) == pytest.approx((0.01 + 1.645 * 0.4) / 0.5, abs=1e-3)
     assert not is_power_law(loose)
     assert verdict(loose).kind == "undetermined"
     assert "lognormal" in verdict(loose).text
@@ -136,6 +142,32 @@ def test_given_room_to_bend_or_a_better_law_or_few_clusters_when_judged_then_und
     assert verdict(clusters=4).kind == "undetermined"
     assert verdict(classes=()).kind == "undetermined"
     assert is_power_law(LAW)
+    assert drift_bound(replace(LAW, fit=replace(FIT, exponent=1.0))) == math.inf
+    assert drift_allowed(replace(LAW, fit=replace(FIT, exponent=1.0))) == 0.0
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0])
+def test_given_a_lognormal_when_its_drift_is_predicted_from_one_exponent_and_the_share_above_then_it_is_its_own(
+    sigma: float,
+) -> None:
+    low, length = 1.2, 3.5
+    middle = (low + length / 2 / sigma) / sigma
+    fit = replace(FIT, exponent=1 + middle, low=1.0, high=math.exp(length), share=float(ndtr(-low)))
+    law = replace(LAW, fit=fit)
+    assert lognormal_drift(law) == pytest.approx(length / sigma**2 / middle)
+    # Under x → x³ the tail exponent and its change shrink alike.
+    cubed = replace(LAW, fit=replace(fit, exponent=1 + middle / 3, high=math.exp(3 * length)))
+    assert lognormal_drift(cubed) == pytest.approx(lognormal_drift(law))
+    # What drifts as the lognormal does is never claimed, however well it is known.
+    known = replace(law, fit=replace(fit, drift=length / sigma**2, drift_error=1e-6))
+    assert drift_bound(known) == pytest.approx(lognormal_drift(law), rel=1e-3)
+    assert not is_power_law(known)
+
+
+def test_given_a_range_that_holds_all_values_when_compared_then_no_lognormal_begins_like_that() -> None:
+    law = replace(LAW, fit=replace(FIT, share=1.0))
+    assert lognormal_drift(law) == math.inf
+    assert drift_allowed(law) == GREATEST_DRIFT
 
 
 def test_given_any_verdict_when_read_then_nothing_is_called_critical() -> None:
