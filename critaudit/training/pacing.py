@@ -14,10 +14,10 @@ _KEPT = 32
 _WORST = 4.0  # a pause (validation, saving) counts as at most so many usual steps
 # At first, steps 1, 2, 4, … are recorded beyond the share: as long as that costs no more than this part of the time so
 # far and this many seconds. It is paid back: later records wait until all that was spent is within the share.
-_AT_FIRST, _CREDIT = 0.05, 0.1
-# The shares of the training's time that the kinds of measurement may take: 2 % together with what cannot be timed from
-# inside, which came to a fifth of it in `benchmarks/monitor.py` (the slower way through PyTorch's calls, cold caches).
-_SHARES = {"weights": 0.009, "tails": 0.004, "spectra": 0.0025}
+_AT_FIRST, _CREDIT = 0.03, 0.1
+# The shares of the training's time that the kinds of measurement may take, well within 2 %: some of what they cost
+# cannot be timed from inside (the slower way through PyTorch's calls, cold caches; `benchmarks/monitor.py`).
+_SHARES = {"weights": 0.006, "tails": 0.003, "spectra": 0.002}
 # With a fixed number of steps, how many times less often the slower kinds come.
 _SLOWER = {"weights": 1, "tails": 10, "spectra": 50}
 
