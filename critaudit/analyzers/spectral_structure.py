@@ -17,10 +17,10 @@ from critaudit.laws.spectral_verdict import (
     LEVEL,
     STABLE_DRAWS,
     STABLE_UP_TO,
+    arrangement_test,
     compare_noise,
     compare_shuffled,
     judge,
-    rank_test,
     shuffles_to_noise,
     stable_p_value,
 )
@@ -157,8 +157,9 @@ def _randomness(
     groups, rows, columns = found.shape
     n, values = found.singular_values.size, found.singular_values
     gaussian = noise_test(values, rows, columns, groups=groups)
-    ranks, directions = rank_test(blocks, rng)
-    if shuffles_to_noise(layer.moments(), rows, columns):
+    entries = layer.moments()
+    ranks, directions = arrangement_test(blocks, entries, values, rng)
+    if shuffles_to_noise(entries, rows, columns):
         beside = compare_noise(values, found.frobenius_norm, rows, columns, groups=groups, seed=seed)
         shuffle = f"{view}Gaussian noise of this size and norm, which light-tailed entries like these are when shuffled"
     else:
@@ -166,10 +167,11 @@ def _randomness(
         shuffle = f"{view}one shuffle of the entries, seeded by the signs of its first rows"
     verdict, reason = judge(gaussian, ranks)
     method = f"{view}level {LEVEL:.0%} for each matrix by itself: of 20 random ones, one is no longer called random"
+    arrangements = "against all arrangements of the same entries, by their normal scores (Gaussian ones are their own)"
     return {
         "null_p": _p_value(gaussian, n, f"{view}against independent Gaussian entries"),
         "stable_p": _stable_p(layer, values, groups, rows, columns),
-        "shuffled_p": _p_value(ranks, n, f"{view}against all arrangements of the same entries, by their normal scores"),
+        "shuffled_p": _p_value(ranks, n, f"{view}{arrangements}"),
         "correlated_directions": measured(
             directions, n=n, method=f"{view}Marchenko–Pastur spikes of the normal scores"
         ),

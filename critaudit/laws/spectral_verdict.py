@@ -41,6 +41,8 @@ STABLE_UP_TO = 2**18
 # Up to this excess kurtosis of either sign (uniform numbers have −1.2), from this side on, and where neither an entry
 # nor the mean reaches this share of the strength from which noise shows it, shuffled entries are as noise.
 _LIGHT_KURTOSIS, _LIGHT_SIDE, _LIGHT_SHARE = 1.25, 64, 0.5
+# Up to this excess kurtosis, the entries answer the test of sphericity as their normal scores do: to 0.03 deviations.
+_GAUSSIAN_KURTOSIS = 0.06
 # 2 − α in steps of a fifth: layers of one shape share their draws.
 _ALPHA_STEPS = 0.002 * 1.2 ** np.arange(40)
 
@@ -55,6 +57,23 @@ class Shuffled:
 
     distance: float
     traps: int
+
+
+def arrangement_test(
+    blocks: NDArray[np.generic], entries: Moments, singular_values: Array, rng: np.random.Generator
+) -> tuple[NoiseTest, int]:
+    """The matrix against its entries in any arrangement, and how many directions stand out.
+
+    By `rank_test`; where the entries are as Gaussian ones, they are their own normal scores, and the matrix's
+    `singular_values` (descending, all) answer. Raises CritauditError as `noise_test` does.
+    """
+    groups, rows, columns = blocks.shape
+    if not _gaussian(entries, rows, columns):
+        return rank_test(blocks, rng)
+    test = noise_test(singular_values, rows, columns, groups=groups)
+    if test.p >= CLAIM and test.p_top >= CLAIM:
+        return test, 0  # what the largest is not, none is
+    return test, fit_marchenko_pastur(singular_values, rows, columns, groups=groups).spikes
 
 
 def rank_test(blocks: NDArray[np.generic], rng: np.random.Generator) -> tuple[NoiseTest, int]:
@@ -105,6 +124,20 @@ def shuffles_to_noise(entries: Moments, rows: int, columns: int) -> bool:
     mean, leaves the spectrum of rows × columns noise as it is while it is weaker than (rows · columns)^¼ deviations
     (Benaych-Georges & Nadakuditi 2012). Half of that is asked for, and 64 rows and columns.
     """
+    return _light(entries, rows, columns, _LIGHT_KURTOSIS)
+
+
+def _gaussian(entries: Moments, rows: int, columns: int) -> bool:
+    """Whether entries are so close to Gaussian ones that no test of their singular values notices.
+
+    Over all arrangements the mean of Σσ⁴/(Σσ²)² depends on the mean and the excess kurtosis κ of the entries alone: κ
+    moves it by κ/2 of its standard deviation, the largest mean that is allowed by 1/32.
+    """
+    return _light(entries, rows, columns, _GAUSSIAN_KURTOSIS)
+
+
+def _light(entries: Moments, rows: int, columns: int, most: float) -> bool:
+    """Whether the excess kurtosis is at most `most`, and neither a single entry nor the mean shows beside noise."""
     deviation, kurtosis, mean = entries.standard_deviation, entries.excess_kurtosis, entries.mean
     low, high = entries.minimum, entries.maximum
     if not deviation or kurtosis is None or mean is None or low is None or high is None:
@@ -112,7 +145,7 @@ def shuffles_to_noise(entries: Moments, rows: int, columns: int) -> bool:
     strongest = max(high - mean, mean - low, abs(mean) * math.sqrt(rows * columns))
     return (
         min(rows, columns) >= _LIGHT_SIDE
-        and abs(kurtosis) <= _LIGHT_KURTOSIS
+        and abs(kurtosis) <= most
         and strongest <= _LIGHT_SHARE * (rows * columns) ** 0.25 * deviation
     )
 

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from critaudit import __version__
+from critaudit.laws.moments import moments
 from critaudit.laws.nulls import stable_sample
-from critaudit.laws.spectral_verdict import CLAIM, LEVEL, judge, rank_test, stable_p_value
+from critaudit.laws.spectral_verdict import CLAIM, LEVEL, arrangement_test, judge, stable_p_value
 from critaudit.laws.spectrum import spectrum
 from critaudit.laws.sphericity import noise_test
 from critaudit.laws.stable import fit_stable
@@ -144,8 +145,9 @@ def _verdicts(quick: bool) -> list[str]:
 def _judged(matrix: Matrix, rng: np.random.Generator) -> list[str]:
     """What the audit says of a matrix, by the functions that it uses."""
     rows, columns = matrix.shape
-    gaussian = noise_test(spectrum(matrix).singular_values, rows, columns)
-    ranks, _ = rank_test(matrix[np.newaxis], rng)
+    values = spectrum(matrix).singular_values
+    gaussian = noise_test(values, rows, columns)
+    ranks, _ = arrangement_test(matrix[np.newaxis], moments(matrix), values, rng)
     verdict, _ = judge(gaussian, ranks)
     said = {"trained": verdict == TRAINED, "not random": ranks.p < LEVEL, "not Gaussian": gaussian.p < LEVEL}
     return [name for name, true in said.items() if true]

@@ -10,8 +10,15 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from critaudit.laws.moments import moments
-from critaudit.laws.spectral_verdict import compare_noise, compare_shuffled, shuffles_to_noise
+from critaudit.laws.spectral_verdict import (
+    arrangement_test,
+    compare_noise,
+    compare_shuffled,
+    rank_test,
+    shuffles_to_noise,
+)
 from critaudit.laws.spectrum import spectrum
+from critaudit.laws.sphericity import NoiseTest, noise_test
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Array]
@@ -104,3 +111,39 @@ def test_given_groups_when_compared_then_their_values_are_pooled() -> None:
     found = spectrum(blocks)
     noise = compare_noise(found.singular_values, found.frobenius_norm, 64, 64, groups=3)
     assert 0.0 < noise.distance < 0.05
+
+
+def arranged(matrix: NDArray[np.generic]) -> tuple[NoiseTest, int]:
+    rng = np.random.default_rng(0)
+    return arrangement_test(matrix[np.newaxis], moments(matrix), spectrum(matrix).singular_values, rng)
+
+
+def test_given_gaussian_entries_when_tested_then_the_matrix_answers_as_its_normal_scores_do() -> None:
+    rng = np.random.default_rng(8)
+    noise = rng.standard_normal((128, 160)).astype(np.float32)
+    spike = np.outer(np.sign(rng.standard_normal(128)), np.sign(rng.standard_normal(160))).astype(np.float32)
+    even = np.linalg.qr(rng.standard_normal((256, 256)))[0].astype(np.float32)
+    for matrix, directions in ((noise, 0), (noise + np.float32(0.35) * spike, 1), (even, 0)):
+        test, found = arranged(matrix)
+        assert test == noise_test(spectrum(matrix).singular_values, *matrix.shape)
+        by_ranks, also = rank_test(matrix[np.newaxis], rng)
+        assert found == also == directions
+        assert test.inequality == pytest.approx(by_ranks.inequality, abs=0.3, rel=0.05)
+        assert test.top == pytest.approx(by_ranks.top, abs=0.3, rel=0.05)
+
+
+@pytest.mark.parametrize("law", [*OTHER, "uniform"])
+def test_given_other_entries_when_tested_then_their_normal_scores_answer(law: str) -> None:
+    matrix = (LIGHT | OTHER)[law](np.random.default_rng(9), 128, 128).astype(np.float32)
+    assert arranged(matrix) == rank_test(matrix[np.newaxis], np.random.default_rng(0))
+
+
+def test_given_entries_at_the_limit_of_gaussian_when_tested_then_p_values_stay_uniform() -> None:
+    rng = np.random.default_rng(10)
+    # Student's t with 104 degrees has an excess kurtosis of 0.06; the mean is half of what noise shows.
+    drawn = (rng.standard_t(104, (80, 100)) + 0.45 * 8000**-0.25 for _ in range(600))
+    tests = [arranged(matrix.astype(np.float32))[0] for matrix in drawn]
+    assert abs(np.mean([test.inequality for test in tests])) < 0.03 + 5 / np.sqrt(600)
+    for name in ("p_unequal", "p_even", "p_top"):
+        p = [getattr(test, name) for test in tests]
+        assert scipy.stats.kstest(p, "uniform").statistic < 1.63 * 1.6 / np.sqrt(600) + 0.05, name
