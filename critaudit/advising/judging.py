@@ -86,19 +86,27 @@ def _why(present: Candidate) -> str:
 
 
 def _rates(advice: InitialisationAdvice) -> Iterator[Finding]:
-    good, lr = advice.rates.good, advice.setting.lr
+    good, lr, lost = advice.rates.good, advice.setting.lr, advice.rates.lost
+    fell = ""
+    if lost:
+        steps = len(advice.rates.confirmations[0].losses)
+        rates = " and ".join(number(one) for one in lost)
+        fell = f" At {rates} the loss came down and was lost again within {steps} steps."
     if good is None:
+        if lost:
+            text = f"No learning rate that was tried holds ({advice.setting.name}).{fell}"
+            yield Finding("init.rates", "warning", None, text, ("init.rates_lost",))
         return
     evidence = ("init.good_lrs", "init.best_lr")
     held = f"The advice holds for learning rates {_range(good)} ({advice.setting.name})"
     if good[0] <= lr <= good[1]:
-        yield Finding("init.rates", "info", None, f"{held}; it was made for {number(lr)}.", evidence)
+        yield Finding("init.rates", "info", None, f"{held}; it was made for {number(lr)}.{fell}", evidence)
         return
     best = number(advice.rates.best or good[0])
     if lr > good[1]:
-        yield Finding("init.rates", "warning", None, f"{held}; {number(lr)} is above: take {best}.", evidence)
+        yield Finding("init.rates", "warning", None, f"{held}; {number(lr)} is above: take {best}.{fell}", evidence)
         return
-    text = f"{held}; {number(lr)} is below, and {best} trained fastest."
+    text = f"{held}; {number(lr)} is below, and {best} trained fastest.{fell}"
     yield Finding("init.rates", "info", None, text, evidence, "In so few steps small learning rates look worse.")
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from critaudit.advice.initial.rates import LONGER
 from critaudit.advising.samples import Feed
 
 BATCH = 128
 # Multiplications for all candidates together: about a minute of one core.
 WORK = 6e12
-_CANDIDATES, _RATES, _CURVATURE, _PASSES = 8, 4, 60, 4
+_CANDIDATES, _RATES, _CONFIRMATIONS, _CURVATURE, _PASSES = 8, 4, 2, 60, 4
 _SMALL_BATCH, _SMALLEST_BATCH, _FEWEST_STEPS = 16, 8, 16
 
 
@@ -31,7 +32,7 @@ class Size:
     def work(self) -> float:
         """Multiplications of all trials: a backward pass counts as two forward ones."""
         looks = _CURVATURE if self.sharpness else 0
-        passes = _CANDIDATES * (self.steps + _PASSES + looks) + _RATES * self.steps
+        passes = _CANDIDATES * (self.steps + _PASSES + looks) + (_RATES + _CONFIRMATIONS * LONGER) * self.steps
         return 3.0 * passes * self.batch_size * self.feed.work
 
 

@@ -148,14 +148,23 @@ def _rates(advice: InitialisationAdvice) -> dict[str, Measurement]:
         "init.rate_errors": measured(tuple(one.error for one in finite)),
         "init.rates_diverged": measured(tuple(one.lr for one in rates.trials if not math.isfinite(one.score))),
     }
+    if rates.confirmations:
+        longer = f"trials of {len(rates.confirmations[0].losses)} steps, from the largest rate down"
+        found["init.rates_lost"] = measured(rates.lost, method=longer)
     if rates.good is None or rates.best is None:
-        missing = undetermined("no learning rate that was tried brought the loss down by more than its noise")
+        missing = undetermined(
+            "at every learning rate that brought the loss down it was lost again in more steps"
+            if rates.lost
+            else "no learning rate that was tried brought the loss down by more than its noise"
+        )
         return {**found, "init.best_lr": missing, "init.good_lrs": missing}
     found["init.best_lr"] = measured(
         rates.best, method=f"of {len(rates.trials)} rates from a tenth to ten times the given"
     )
     found["init.good_lrs"] = measured(
-        rates.good, method="smallest and largest rate that brings the loss at least half as far down as the best"
+        rates.good,
+        method="smallest and largest rate that brings the loss at least half as far down as the best; at the largest "
+        f"it stays down over {len(rates.confirmations[-1].losses)} steps",
     )
     return found
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from critaudit.advice.course import OptimizerSetting
-from critaudit.advice.initial.rates import FACTORS, judge, rate_range
+from critaudit.advice.initial.rates import FACTORS, LONGER, confirmed, holds, judge, rate_range
 from critaudit.advice.initial.tasks import task_for
 from critaudit.advice.initial.trials import Task, Trial, build_optimizer, hopeless, trial
 from critaudit.errors import UsageError
@@ -159,6 +159,37 @@ def test_judge_finds_no_good_rate_where_nothing_learns() -> None:
     assert judge(flat).trials == flat
 
 
+def falling(lr: float, *, back: bool) -> Trial:
+    """From 2 to 0.5, and in the end up to 1.6 or not."""
+    return Trial(lr, (2.0, 2.1, *[1.0] * 6, *[0.5] * 16, *[1.6 if back else 0.6] * 8))
+
+
+def test_a_loss_holds_unless_it_loses_half_of_the_way() -> None:
+    short = Trial(0.1, (2.0, 2.1, 1.5, 1.0, 1.0, 1.0, 1.0, 1.0))
+    assert holds(falling(0.1, back=False).losses, short)
+    assert not holds(falling(0.1, back=True).losses, short)
+    assert not holds((2.0, *[1.0] * 15, *[math.inf] * 8), short)
+    assert holds((2.0, *[2.6] * 7, *[2.2] * 8, *[1.0] * 16), short)  # up at first, as large rates do
+    assert holds((2.0, *[1.8, 1.95] * 20), short)  # what never came down has nothing to lose
+
+
+def test_only_rates_that_hold_are_good() -> None:
+    def at(lr: float, end: float) -> Trial:
+        return Trial(lr, (2.0, 2.0, 1.5, 1.2, end - 0.01, end, end + 0.01, end))
+
+    found = judge((at(0.01, 1.9), at(0.03, 1.3), at(0.1, 1.1), at(0.3, 1.0), at(1.0, 1.9)))
+    assert (found.good, found.best) == ((0.03, 0.3), 0.3)
+    kept = confirmed(found, lambda lr: falling(lr, back=False))
+    assert (kept.good, kept.best, kept.lost) == ((0.03, 0.3), 0.3, ())
+    assert len(kept.confirmations) == 1
+    less = confirmed(found, lambda lr: falling(lr, back=lr > 0.05))
+    assert (less.good, less.best, less.lost) == ((0.03, 0.03), 0.03, (0.3, 0.1))
+    none = confirmed(found, lambda lr: falling(lr, back=True))
+    assert (none.good, none.best, none.lost) == (None, None, (0.3, 0.1, 0.03))
+    nothing = judge((at(0.1, 2.0), at(1.0, 2.0)))
+    assert confirmed(nothing, lambda lr: falling(lr, back=False)) is nothing
+
+
 def test_a_range_tries_two_decades_and_takes_over_what_is_known() -> None:
     module, (x, y) = mlp(), samples(100)
     y = (x[:, 0] > 0).long()
@@ -170,6 +201,8 @@ def test_a_range_tries_two_decades_and_takes_over_what_is_known() -> None:
     assert found.trials[2] is known
     assert found.good is not None
     assert found.good[0] <= found.best <= found.good[1]
+    assert [len(one.losses) for one in found.confirmations] == [LONGER * 16] * len(found.confirmations)
+    assert found.confirmations[-1].lr == found.good[1]
 
 
 # What a trial is made on.

@@ -87,6 +87,7 @@ def initialisation_rates(report: Report) -> Spec:
     """The trial loss of the recommended weights against the learning rate, with the good range shaded."""
     rates, losses = numbers(report, "init.rate_lrs"), numbers(report, "init.rate_losses")
     errors, lost = numbers(report, "init.rate_errors"), numbers(report, "init.rates_diverged")
+    unheld = numbers(report, "init.rates_lost")
     good, lr = numbers(report, "init.good_lrs"), number(report, "init.lr")
     shapes: list[dict[str, Any]] = []
     if good:
@@ -111,10 +112,14 @@ def initialisation_rates(report: Report) -> Spec:
         ],
         title=f"Learning rates at which the recommended weights train well: {words}",
         caption="Mean loss over the second half of a trial of the same number of steps, with its 95 % interval from "
-        "batch to batch. Shaded: rates that bring the loss at least half as far down as the best. Dashed: the rate "
-        "that was asked for. Small rates need more steps than a trial has.",
+        "batch to batch. Shaded: rates that bring the loss at least half as far down as the best, the largest "
+        "confirmed by a longer trial. Dashed: the rate asked for. Small rates need more steps than a trial has.",
         n=len(rates) + len(lost),
-        left_out=f"Dotted: the loss diverged at {', '.join(wording.number(one) for one in lost)}." if lost else "",
+        left_out=" ".join(
+            f"{what} at {', '.join(wording.number(one) for one in those)}."
+            for what, those in (("Dotted: the loss diverged", lost), ("In more steps the loss was lost again", unheld))
+            if those
+        ),
         xaxis=axes.axis("learning rate", **axes.logarithmic([*rates, *lost, lr])),
         yaxis=axes.axis("trial loss", **axes.scale(losses)),
         shapes=shapes,

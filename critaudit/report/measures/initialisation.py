@@ -49,6 +49,7 @@ INITIALISATION = (
         "init.best_lr": Measure("best learning rate tried"),
         "init.good_lrs": Measure("learning rates that work", None, "Smallest and largest of those tried."),
         "init.rates_diverged": Measure("learning rates that diverged"),
+        "init.rates_lost": Measure("learning rates that did not hold", None, "The loss came down and was lost again."),
         "init.activation": Measure("nonlinearity of the chain"),
         "init.depth": Measure("depth of the chain", "L"),
         "init.operating_strength": Measure("signal strength aimed at", "s", "There gradients keep their size."),
