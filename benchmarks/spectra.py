@@ -6,7 +6,8 @@ downloaded), processor seconds on one thread, each column in a process of its ow
 - `gram`: the raw float32 calls, numpy.linalg.eigvalsh of the smaller of W·Wᵀ and Wᵀ·W for every matrix; the unit
 - `spectra`: critaudit's singular values and all scalars of every matrix (limit 1.5 gram)
 - `+ shuffle`: and one shuffled copy of every matrix, with distance and traps (limit 2.6 gram)
-- `+ ranks`: and the comparison with all arrangements of the entries, with its p-value
+- `+ ranks`: and the comparison with all arrangements of the entries, with its p-value; the audit needs no shuffle where
+  entries are light-tailed, and no ranks where they are Gaussian, as these networks' mostly are
 - `audit`: critaudit.audit(model, only=["entries", "spectrum"]), everything: stable fits and their rivals, power laws
   with bootstrap and competing laws, operator norms, nulls and verdicts
 - `WeightWatcher`: weightwatcher.WeightWatcher(model=model).analyze(), its defaults (limit: audit must be less)
