@@ -53,7 +53,7 @@ def test_nineteen_results_and_one_row_for_every_kind_of_end(tmp_path: Path):
     survey(f"{FAULTY}:good", output=tmp_path / "warm", only=ONLY)  # the first worker waits for the imports
     ends = ["segv", "kill", "leave", "leave_well", "hang", "eat", "fail", "chatty", "good"]
     sources = [tmp_path / "zoo", *(f"{FAULTY}:{name}" for name in ends)]
-    found = survey(sources, output=tmp_path / "out", only=ONLY, workers=2, time_limit=15, memory_limit=4 * 10**9)
+    found = survey(sources, output=tmp_path / "out", only=ONLY, workers=2, time_limit=25, memory_limit=4 * 10**9)
     rows = found.models.set_index("source")
     assert found.pending == 0
     assert (rows["status"] == "audited").sum() == 15
@@ -62,7 +62,7 @@ def test_nineteen_results_and_one_row_for_every_kind_of_end(tmp_path: Path):
     assert said["kill"] == ("crashed", "the worker was ended by SIGKILL without a result")
     assert said["leave"] == ("crashed", "the worker ended with status 7 without a result")
     assert said["leave_well"] == ("crashed", "the worker ended with status 0 without a result")
-    assert said["hang"] == ("timeout", "it took longer than the limit of 15 s")
+    assert said["hang"] == ("timeout", "it took longer than the limit of 25 s")
     assert said["eat"][0] == "memory"
     assert said["fail"][0] == "refused"
     assert "no luck" in said["fail"][1]
