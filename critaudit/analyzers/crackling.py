@@ -28,9 +28,10 @@ _LAWS = {
     "stretched_exponential": "stretched exponential",
     "power_law_with_cutoff": "power law with cut-off",
 }
-_FIT = "maximum likelihood truncated at both ends; interval by cluster bootstrap with corrections to scaling"
-_SLOPE = "weighted least squares of ln⟨S⟩ on ln D; interval by cluster bootstrap with corrections to scaling"
-_COLLAPSE = "least NMSE of profiles; interval by cluster bootstrap with a correction to scaling"
+_INTERVAL = "interval by cluster bootstrap with corrections to scaling, stretched to the value"
+_FIT = f"maximum likelihood truncated at both ends; {_INTERVAL}"
+_SLOPE = f"weighted least squares of ln⟨S⟩ on ln D; {_INTERVAL}"
+_COLLAPSE = f"least NMSE of profiles; {_INTERVAL}"
 _CAVEAT = (
     "Power laws of strengths above a threshold arise from any correlated noise; exponents mean something only beside "
     "those of null models of the same size, and over the range that is stated."
