@@ -10,19 +10,20 @@ import click
 @click.command("render")
 @click.argument("source", metavar="REPORT|LOG", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The HTML's path.  [default: REPORT with .html]")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Of a log: write the report as JSON, too.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report as JSON too.")
 def render_command(source: Path, output: Path | None, json_path: Path | None) -> None:
     """Turn a JSON report into HTML; or the log of a training (critaudit.Monitor), also while it runs."""
-    from critaudit.cli.audit import write
+    from critaudit.cli.audit import check_writable, write
     from critaudit.report import Report
     from critaudit.training.log import is_log
 
     target = output or source.with_suffix(".html")
+    check_writable(target, json_path)
     if is_log(source):
         from critaudit.training.report import report_of_log
 
         report = report_of_log(source)
     else:
         report = Report.load(source)
-    write(report, target, json_path)
-    click.echo(str(target))
+    for path in write(report, target, json_path):
+        click.echo(str(path))

@@ -158,6 +158,20 @@ def test_render_gives_the_html_of_a_saved_report(model, tmp_path, capsys) -> Non
     assert (tmp_path / "b.html").read_text() == (tmp_path / "a.html").read_text()
 
 
+def test_render_names_all_that_it_wrote_and_refuses_a_place_that_is_none(model, tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    saved, html, copy = tmp_path / "a.json", tmp_path / "b.html", tmp_path / "c.json"
+    run(str(model), "-o", str(tmp_path / "a.html"), "--json", str(saved), "-q", capsys=capsys)
+    status, out, err = run("render", str(saved), "-o", str(html), "--json", str(copy), capsys=capsys)
+    assert (status, out.split(), err) == (0, [str(copy), str(html)], "")
+    assert copy.read_text() == saved.read_text()
+    html.unlink()
+    for wrong in (("-o", "/no/such/x.html"), ("-o", str(html), "--json", "/no/such/a.json"), ("-o", str(tmp_path))):
+        status, out, err = run("render", str(saved), *wrong, capsys=capsys)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "no folder /no/such" in err or "this is a folder" in err
+        assert not html.exists()
+
+
 def test_demo_audits_the_packaged_network_and_runs_it(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
     assert len(CHECKPOINTS) == 5
     assert sum(path.stat().st_size for path in CHECKPOINTS) < 3_000_000

@@ -86,7 +86,7 @@ def test_the_log_alone_gives_the_same_page(followed: Monitor, tmp_path: Path, ca
     with pytest.raises(SystemExit) as ended:
         main(["render", str(tmp_path / "run.jsonl"), "--json", str(tmp_path / "run.json")])
     assert not ended.value.code
-    assert capsys.readouterr().out.strip() == str(tmp_path / "run.html")
+    assert capsys.readouterr().out.split() == [str(tmp_path / "run.json"), str(tmp_path / "run.html")]
     page = (tmp_path / "run.html").read_text()
     assert "a run" in page
     assert "growth_along" in page
