@@ -57,7 +57,7 @@ def feeds(module: nn.Module, preprocessing: Preprocessing | None, inputs: Any, *
     """
     name = type(module).__name__
     if inputs is not None:
-        given = _given(inputs, preprocessing)
+        given = _given(module, inputs, preprocessing)
         yield Feed(given, None, _work(module, given))
         return
     from critaudit.dynamics.calibrated import sample_kinds
@@ -105,13 +105,14 @@ def _read(path: Path) -> Any:
     return np.array(array[:MAX_SAMPLES])
 
 
-def _given(inputs: Any, preprocessing: Preprocessing | None) -> tuple[Any, ...]:
+def _given(module: nn.Module, inputs: Any, preprocessing: Preprocessing | None) -> tuple[Any, ...]:
     import torch
 
     if isinstance(inputs, (str, os.PathLike)):
         from critaudit.dynamics.inputs import load_inputs
 
-        inputs = load_inputs(inputs, preprocessing, limit=MAX_SAMPLES)
+        tokens = any(isinstance(one, torch.nn.Embedding) for one in module.modules())
+        inputs = load_inputs(inputs, preprocessing, limit=MAX_SAMPLES, tokens=tokens)
     if isinstance(inputs, (tuple, list)):
         return tuple(inputs)
     return (torch.as_tensor(inputs),)

@@ -28,7 +28,7 @@ class Settings:
     seed: int = 0
     device: str = "cpu"
     activation: str | None = None
-    inputs: NDArray[np.float32] | None = None
+    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None
     samples: int = 16
 
 

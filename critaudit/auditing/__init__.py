@@ -34,7 +34,7 @@ def audit(
     source: Source | ModelView,
     *,
     arch: str | None = None,
-    inputs: str | os.PathLike[str] | NDArray[np.float32] | None = None,
+    inputs: str | os.PathLike[str] | NDArray[np.float32] | NDArray[np.int64] | None = None,
     only: Iterable[str] | None = None,
     activation: str | None = None,
     device: str = "auto",
@@ -114,12 +114,16 @@ def _activation(given: str | None, view: ModelView) -> str | None:
     return given
 
 
-def _inputs(inputs: str | os.PathLike[str] | NDArray[np.float32] | None, view: ModelView) -> NDArray[np.float32] | None:
+def _inputs(
+    inputs: str | os.PathLike[str] | NDArray[np.float32] | NDArray[np.int64] | None, view: ModelView
+) -> NDArray[np.float32] | NDArray[np.int64] | None:
     if inputs is None or isinstance(inputs, np.ndarray):
         return inputs
     from critaudit.dynamics.inputs import load_inputs
 
-    return load_inputs(os.fspath(inputs), view.runnable.input if view.runnable is not None else None)
+    tokens = any(matrix.kind == "embedding" for matrix in view.matrices)
+    wanted = view.runnable.input if view.runnable is not None else None
+    return load_inputs(os.fspath(inputs), wanted, tokens=tokens)
 
 
 def _device(device: str) -> str:

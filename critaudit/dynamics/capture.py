@@ -70,7 +70,7 @@ class Signal:
 def signal(
     runnable: Runnable,
     *,
-    inputs: NDArray[np.float32] | None = None,
+    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
     samples: int = 64,
     seed: int = 0,
     device: str = "cpu",

@@ -31,14 +31,19 @@ _KINDS = ".npy, .npz, an image, a folder of images or an IDX file (.gz too) are 
 
 
 def load_inputs(
-    path: str | os.PathLike[str], preprocessing: Preprocessing | None = None, *, limit: int = MAX_SAMPLES
-) -> NDArray[np.float32]:
+    path: str | os.PathLike[str],
+    preprocessing: Preprocessing | None = None,
+    *,
+    limit: int = MAX_SAMPLES,
+    tokens: bool = False,
+) -> NDArray[np.float32] | NDArray[np.int64]:
     """The first `limit` samples of a file or folder, batch first, as a network with this `preprocessing` wants them.
 
     Floating-point arrays (.npy; .npz with one array or one called x, inputs or images) are taken as they are; bytes
     (uint8 arrays, IDX files) become [0, 1] and are then normalised with the model's mean and standard deviation.
     Images are resized, cropped and normalised as timm's evaluation transform does it; a folder's images come in the
-    order of their names. Nothing is unpickled.
+    order of their names. With `tokens` whole numbers of other types than uint8 are token ids and stay whole; they
+    become floating-point numbers otherwise. Nothing is unpickled.
 
     Raises UsageError, in one line, where the path holds nothing of this kind or the shapes do not fit.
     """
@@ -54,7 +59,10 @@ def load_inputs(
     reader = _reader(source)
     if reader is None:
         return _image(source, preprocessing)[None]
-    return _fitted(reader(source, limit), preprocessing, source, limit)
+    array = reader(source, limit)
+    if tokens and array.dtype.kind in "iu" and array.dtype != np.uint8 and array.ndim >= 1 and array.size:
+        return array.astype(np.int64)
+    return _fitted(array, preprocessing, source, limit)
 
 
 def _reader(source: Path) -> Callable[[Path, int], NDArray[np.generic]] | None:

@@ -45,7 +45,11 @@ class ModelPaths:
 
 
 def model_paths(
-    runnable: Runnable, *, inputs: NDArray[np.float32] | None = None, seed: int = 0, device: str = "cpu"
+    runnable: Runnable,
+    *,
+    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> ModelPaths:
     """Follow inputs of equal norm through all operations of a network, and through those of its linear twin.
 

@@ -66,7 +66,7 @@ class Running:
 def running(
     runnable: Runnable,
     *,
-    inputs: NDArray[np.float32] | None = None,
+    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
     samples: int = 16,
     seed: int = 0,
     device: str = "cpu",
@@ -111,7 +111,7 @@ def _fed(
     module: nn.Module,
     runnable: Runnable,
     place: torch.device,
-    inputs: NDArray[np.float32] | None,
+    inputs: NDArray[np.float32] | NDArray[np.int64] | None,
     samples: int,
     seed: int,
 ) -> Running:

@@ -297,3 +297,16 @@ def test_an_optimizer_that_is_told_serves_checkpoints_without_one(tmp_path: Path
     assert advice.weight_decay.layers[0].setting == replace(
         OptimizerSetting("AdamW", 0.01, weight_decay=0.01), decoupled=True
     )
+
+
+def test_token_ids_in_a_file_reach_a_network_that_takes_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(32, 8), nn.Tanh(), nn.Linear(8, 4))
+    ids = np.random.default_rng(0).integers(0, 20, (40, 4))
+    np.save(tmp_path / "x.npy", ids)
+    np.save(tmp_path / "y.npy", ids[:, 0] % 4)
+    found = critaudit.advise(net, inputs=tmp_path / "x.npy", targets=tmp_path / "y.npy", **FAST)
+    assert found.initialisation is not None
+    assert found.initialisation.inputs[0].dtype == torch.int64
+    heard = critaudit.audit(net, inputs=tmp_path / "x.npy", only=["signal"])
+    assert heard.layer_records[0].measurements["signal.strength"].number is not None

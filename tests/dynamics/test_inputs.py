@@ -104,6 +104,18 @@ def test_bytes_become_shares_and_are_normalised(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, (pixels / 255 - np.reshape(_MEAN, along)) / np.reshape(_STD, along), atol=1e-5)
 
 
+def test_token_ids_stay_whole_where_the_network_takes_them(tmp_path: Path) -> None:
+    ids = np.arange(12, dtype=np.int32).reshape(3, 4)
+    np.save(tmp_path / "x.npy", ids)
+    found = load_inputs(tmp_path / "x.npy", tokens=True, limit=2)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, ids[:2])
+    assert load_inputs(tmp_path / "x.npy").dtype == np.float32
+    for other in (ids.astype(np.float32), ids.astype(np.uint8)):
+        np.save(tmp_path / "y.npy", other)
+        assert load_inputs(tmp_path / "y.npy", tokens=True).dtype == np.float32
+
+
 @pytest.mark.parametrize("names", [["anything"], ["x", "y"], ["labels", "inputs"], ["a", "images", "b"]])
 def test_npz_files_with_one_array_or_a_known_name(tmp_path: Path, names: list[str]) -> None:
     chosen = next((name for name in ("x", "inputs", "images") if name in names), names[0])

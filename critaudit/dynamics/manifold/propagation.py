@@ -55,7 +55,7 @@ class Propagation:
 def propagate_circle(
     runnable: Runnable,
     *,
-    inputs: NDArray[np.float32] | None = None,
+    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
     points: int | None = None,
     circles: int | None = None,
     seed: int = 0,
