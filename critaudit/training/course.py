@@ -13,7 +13,7 @@ from critaudit.training.records import Header, LayerNow, Record
 def read_course(path: str | os.PathLike[str]) -> Course:
     """The course in a Monitor's log. Raises CritauditError, in one line, where there is none."""
     log = read_log(path)
-    return course_of(log.header, log.records, source=str(path), notes=log.notes)
+    return course_of(log.header, log.records, source=str(path), notes=(*log.lost, *log.notes))
 
 
 def course_of(header: Header, records: Sequence[Record], *, source: str = "", notes: Sequence[str] = ()) -> Course:

@@ -19,6 +19,7 @@ from critaudit.training.resuming import Start, earlier, start_of
 class Journal:
     """What is known of a training so far. `told` is called with every new notice.
 
+    `notes` and `lost` are those of the log that is gone on with (see `Log`).
     `problem` says why the log is no longer written, where the disk refused; the training is followed on all the same.
     """
 
@@ -36,6 +37,7 @@ class Journal:
         self.notices: list[Notice] = []
         self.changes: list[Change] = []
         self.notes: list[str] = []
+        self.lost: tuple[str, ...] = ()
         self.order: tuple[str, ...] = ()
         self.problem: str | None = None
         self._alarms, self._told = Alarms(header.layers, limits), told
@@ -59,7 +61,7 @@ class Journal:
             self.records = [record for record in found.records if record.step <= start.step]
             self.notices = [notice for notice in found.notices if notice.step <= start.step]
             self.changes = [change for change in found.changes if change.step <= start.step]
-            self.order, self.notes = found.order, list(found.notes)
+            self.order, self.notes, self.lost = found.order, list(found.notes), found.lost
             for record in self.records:  # what was said before is not said again
                 self._alarms.look(record)
             line = {"kind": "restart", "step": start.step, "how": start.how, "time": round(time.time(), 3)}

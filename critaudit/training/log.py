@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from critaudit.errors import NotAModelError, UsageError
-from critaudit.report.wording import count
+from critaudit.report.wording import count, plural
 from critaudit.text import printable
 from critaudit.training.records import Header, Notice, Record, header_of, record_of
 
@@ -37,7 +37,8 @@ class Log:
 
     A training that was taken up again at an earlier step did some steps twice: records and notices of the first time
     are left out (`superseded` counts them). `order` is the order in which the network's modules run, () where it was
-    not seen to run. `notes` say what else the reader should know: a torn last line, damaged lines, restarts.
+    not seen to run. `lost` says which lines are damaged: a part of the training is not known. `notes` say what else the
+    reader should know: restarts, and a last line that is not whole, as where the training runs on or was killed.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Log:
     superseded: int
     ended: str | None
     notes: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
 
 class LogFile:
@@ -148,7 +150,7 @@ def read_log(path: str | os.PathLike[str]) -> Log:
     except OSError as error:
         raise UsageError(f"{shown}: the log cannot be read ({error.strerror})") from None
     whole, _, torn = content.rpartition(b"\n")
-    notes = [f"the last line was cut short ({len(torn)} bytes) and is left out"] if torn else []
+    notes = [f"the last line was cut short ({plural(len(torn), 'byte')}) and is left out"] if torn else []
     lines = whole.split(b"\n") if whole else []
     if not lines:
         raise NotAModelError(f"{shown}: no whole line is in this file yet; a log that a Monitor wrote is expected")
@@ -157,9 +159,11 @@ def read_log(path: str | os.PathLike[str]) -> Log:
         raise NotAModelError(f"{shown}: this is no log of a Monitor (its first line is no JSON object)")
     reader = _Reader(header_of(first, shown))
     damaged = [number for number, line in enumerate(lines[1:], 2) if not reader.take(_decoded(line))]
+    lost = []
     if damaged:
-        notes.append(f"{len(damaged)} damaged lines are left out, the first is line {damaged[0]}")
-    return reader.log(place, notes)
+        where = f"line {count(damaged[0])}" if len(damaged) == 1 else f"the first is line {count(damaged[0])}"
+        lost.append(f"{plural(len(damaged), 'damaged line is', 'damaged lines are')} left out ({where})")
+    return reader.log(place, notes, lost)
 
 
 class _Reader:
@@ -225,12 +229,15 @@ class _Reader:
     def _drop(self, step: int) -> None:
         self.records = [record for record in self.records if record.step < step]
 
-    def log(self, path: Path, notes: list[str]) -> Log:
+    def log(self, path: Path, notes: list[str], lost: list[str]) -> Log:
         if self.restarts:
             steps = ", ".join(count(step) for step in self.restarts[:5])
             more = f" and {len(self.restarts) - 5} more" if len(self.restarts) > 5 else ""
-            gone = f"; {self.superseded} records of steps that were done again are left out" if self.superseded else ""
-            notes.append(f"the training was taken up again at step {steps}{more}{gone}")
+            repeated = "of steps that were done again"
+            gone = plural(self.superseded, f"record {repeated} is", f"records {repeated} are")
+            word = "step" if len(self.restarts) == 1 else "steps"
+            gone = f"; {gone} left out" if self.superseded else ""
+            notes.append(f"the training was taken up again at {word} {steps}{more}{gone}")
         return Log(
             path,
             self.header,
@@ -242,6 +249,7 @@ class _Reader:
             self.superseded,
             self.ended,
             tuple(notes),
+            tuple(lost),
         )
 
 

@@ -206,7 +206,7 @@ class Monitor:
         """The training so far as advice takes it: J₀ and J² of the trained layers along the steps, and settings."""
         from critaudit.training.course import course_of
 
-        return course_of(self.journal.header, self.journal.records, notes=self.journal.notes)
+        return course_of(self.journal.header, self.journal.records, notes=(*self.journal.lost, *self.journal.notes))
 
     def advice(self) -> WeightDecayAdvice:
         """Which weight decay keeps the layers at their edge of chaos: `critaudit.advice.weight_decay(monitor)`."""

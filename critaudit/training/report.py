@@ -63,7 +63,7 @@ def report_of_log(path: str | os.PathLike[str]) -> Report:
     notes = list(log.notes)
     if log.ended is None:
         notes.append("the log has no end: the training runs on, or its process was killed")
-    return report_of(log.header, log.records, log.notices, log.changes, order=log.order, notes=notes)
+    return report_of(log.header, log.records, log.notices, log.changes, order=log.order, notes=notes, lost=log.lost)
 
 
 def report_of_journal(journal: Journal, *, overhead: Overhead, problems: Sequence[str]) -> Report:
@@ -72,7 +72,15 @@ def report_of_journal(journal: Journal, *, overhead: Overhead, problems: Sequenc
         raise UsageError("nothing was recorded yet: the first record is taken at the optimizer's first step")
     records = [*journal.records[:-1], replace(journal.records[-1], overhead=overhead.share)]
     notes = [*journal.notes, *problems]
-    return report_of(journal.header, records, journal.notices, journal.changes, order=journal.order, notes=notes)
+    return report_of(
+        journal.header,
+        records,
+        journal.notices,
+        journal.changes,
+        order=journal.order,
+        notes=notes,
+        lost=journal.lost,
+    )
 
 
 def report_of(
@@ -83,11 +91,15 @@ def report_of(
     *,
     order: Sequence[str],
     notes: Sequence[str],
+    lost: Sequence[str] = (),
 ) -> Report:
-    """A report of the format "trajectory": every followed quantity now and along the steps."""
+    """A report of the format "trajectory": every followed quantity now and along the steps.
+
+    `notes` become findings; `lost` says what of the training could not be read, which makes the report a partial one.
+    """
     started = time.perf_counter()
     layers = layers_of(header.layers, records, _decays_differ(records, changes))
-    advice, said = for_report(course_of(header, records, notes=notes))
+    advice, said = for_report(course_of(header, records, notes=(*lost, *notes)))
     model = {
         **_model(header, records, changes, order),
         "trajectory.summary": measured((*_sentences(header, records, layers), said)),
@@ -96,7 +108,7 @@ def report_of(
     return Report(
         source=SourceRecord(header.name, "trajectory", None, None),
         architecture=ArchitectureRecord(header.model, "given", "the network in training"),
-        coverage=_coverage(header),
+        coverage=_coverage(header, lost),
         layer_records=layers,
         model=model,
         findings=(*_findings(notices), *_notes(notes), *_far(layers)),
@@ -121,12 +133,12 @@ def report_of(
     )
 
 
-def _coverage(header: Header) -> Coverage:
+def _coverage(header: Header, lost: Sequence[str]) -> Coverage:
     tensors = tuple(
         TensorRecord(entry.name, entry.shape, entry.dtype, entry.status, entry.reason) for entry in header.ledger
     )
     analysed = sum(entry.parameters for entry in header.ledger if entry.status == "analysed")
-    return Coverage(header.parameters, analysed, tensors)
+    return Coverage(header.parameters, analysed, tensors, tuple(lost))
 
 
 def _model(

@@ -78,7 +78,7 @@ def test_a_training_killed_at_random_moments_leaves_a_log_without_a_loss(tmp_pat
         whole = content.rpartition(b"\n")[0].split(b"\n")
         assert all(isinstance(json.loads(line), dict) for line in whole)  # every whole line is a whole event
         log = read_log(path)
-        assert not [note for note in log.notes if "damaged" in note]
+        assert log.lost == ()
         # Each run began at step 0 (a new Adam): its own records, all of them, and nothing of the one before.
         last = max(place for place, line in enumerate(whole) if json.loads(line)["kind"] in ("start", "restart"))
         own = [json.loads(line)["step"] for line in whole[last:] if json.loads(line)["kind"] == "record"]
@@ -159,6 +159,8 @@ def test_a_training_taken_up_again_goes_on_in_the_same_file_from_its_step(tmp_pa
     assert log.restarts == (6,)
     assert [record.step for record in log.records] == list(range(10))
     assert log.superseded == 4
+    said = "the training was taken up again at step 6; 4 records of steps that were done again are left out"
+    assert log.notes == (said,)
     assert monitor.records == log.records
 
 
@@ -238,8 +240,13 @@ def test_damaged_lines_are_counted_and_what_is_no_log_is_said(tmp_path: Path, sm
     lines = small_log.splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"\x00\x00\n", b'{"kind": "record"}\n', b'{"kind": "later"}\n', *lines[1:]]))
     log = read_log(path)
-    assert any("2 damaged lines" in note and "line 2" in note for note in log.notes)
+    assert log.lost == ("2 damaged lines are left out (the first is line 2)",)
+    assert log.notes == ()
+    assert read_course(path).notes == log.lost
     assert len(log.records) == sum(b'"kind":"record"' in line for line in lines)
+    path.write_bytes(b"".join([lines[0], b"\x00\n", *lines[1:], b"{"]))
+    assert read_log(path).lost == ("1 damaged line is left out (line 2)",)
+    assert read_log(path).notes == ("the last line was cut short (1 byte) and is left out",)
     path.write_bytes(b"hello\nworld\n")
     with pytest.raises(NotAModelError, match="no JSON object"):
         read_log(path)

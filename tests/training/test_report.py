@@ -110,6 +110,33 @@ def test_what_is_unfinished_torn_or_resumed_is_said(followed: Monitor, tmp_path:
         report_of_log(path)
 
 
+def test_damaged_lines_make_a_report_partial_and_an_unfinished_log_does_not(
+    followed: Monitor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, page = tmp_path / "run.jsonl", tmp_path / "run.html"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for content, status, told in (
+        (b"".join(lines[:-1]) + lines[-1][:9], 0, ""),
+        (
+            b"".join([*lines[:3], lines[3].replace(b":", b"?"), *lines[4:]]),
+            4,
+            f"critaudit: {path}: 1 damaged line is left out (line 4)\n",
+        ),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(SystemExit) as ended:
+            main(["render", str(path)])
+        assert (ended.value.code or 0) == status
+        assert capsys.readouterr() == (f"{page}\n", told)
+    assert report_of_log(path).coverage.problems == ("1 damaged line is left out (line 4)",)
+    assert "1 damaged line is left out (line 4)" in page.read_text()
+    again = mlp(depth=3, scale=0.9)
+    optimizer = torch.optim.SGD(again.parameters(), lr=0.3)
+    with follow(again, optimizer, log=path) as monitor:
+        train(again, optimizer, 2)
+    assert monitor.report().coverage.problems == report_of_log(path).coverage.problems
+
+
 def test_many_warnings_of_a_kind_are_counted(followed: Monitor, tmp_path: Path):
     path = tmp_path / "run.jsonl"
     with path.open("a") as file:
