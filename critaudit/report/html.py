@@ -126,6 +126,7 @@ def _environment() -> Environment:
         status=wording.status,
         shown=wording.value,
         interval=wording.interval,
+        within=wording.within,
         with_interval=wording.with_interval,
         setting=_setting,
         breakable=_breakable,

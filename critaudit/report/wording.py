@@ -1,4 +1,4 @@
-"""Numbers, sizes and statuses as a reader sees them: three significant figures, with the interval beside them."""
+"""Numbers, sizes and statuses as a reader sees them: three significant figures, or as many as the interval has."""
 
 from __future__ import annotations
 
@@ -38,21 +38,36 @@ def count(value: int) -> str:
 
 def interval(ends: tuple[float, float], figures: int = 3) -> str:
     """Both ends, with as many figures (at most six) as it takes to tell them apart."""
-    low, high = ends
-    while figures < 6 and low != high and number(float(low), figures) == number(float(high), figures):
+    low, high = (within(float(end), ends, figures) for end in ends)
+    return f"{low} – {high}"
+
+
+def within(value: float, ends: tuple[float, float] | None, figures: int = 3) -> str:
+    """`value` with as many figures as its interval has: rounded alike, it stays inside wherever it is inside.
+
+    >>> within(0.99367, (0.99351, 0.99379)), within(0.99367, (0.98, 1.1)), within(0.99367, None)
+    ('0.9937', '0.994', '0.994')
+    """
+    if ends is None:
+        return number(value, figures)
+    low, high = (float(end) for end in ends)
+    while figures < 6 and low != high and number(low, figures) == number(high, figures):
         figures += 1
-    return f"{number(float(low), figures)} – {number(float(high), figures)}"
+    return number(float(value), figures)
 
 
 def value(measurement: Measurement) -> str:
-    """A measurement's value in words: its number, text or list, or its status where it has no value."""
+    """A measurement's value in words: its number, text or list, or its status where it has no value.
+
+    A number has the figures of its interval, whether that is shown beside it or not.
+    """
     held = measurement.value
     if measurement.status != "measured" or held is None:
         return status(measurement.status)
     if isinstance(held, bool):
         return "yes" if held else "no"
     if isinstance(held, (int, float)):
-        return number(held)
+        return within(held, measurement.interval)
     if isinstance(held, str):
         return held
     shown = ", ".join(item if isinstance(item, str) else number(item) for item in held[:8])

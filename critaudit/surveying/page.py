@@ -84,7 +84,7 @@ def _cells(row: ModelRow, columns: tuple[str, ...]) -> list[dict[str, Any]]:
             if spread is None
             else {
                 "key": spread.median,
-                "text": wording.number(spread.median),
+                "text": wording.within(spread.median, (spread.low, spread.high) if spread.n > 1 else None),
                 "below": wording.interval((spread.low, spread.high)) if spread.n > 1 else None,
             }
         )

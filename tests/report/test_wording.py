@@ -37,8 +37,7 @@ def test_given_a_number_then_it_has_three_significant_figures(value: float, show
 @given(value=st.floats(-1e300, 1e300))
 @settings(deadline=None, max_examples=300, derandomize=True)
 def test_given_any_float_then_what_is_shown_is_within_half_a_unit_of_the_third_figure(value: float) -> None:
-    shown = wording.number(value).replace("\u202f", "").replace("−", "-").replace("·10", "e")
-    back = float(shown.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")))
+    back = _read(wording.number(value))
 
     assert back == pytest.approx(value, rel=5.001e-3, abs=5e-324)
 
@@ -49,6 +48,36 @@ def test_given_any_float_then_what_is_shown_is_within_half_a_unit_of_the_third_f
 )
 def test_given_a_narrow_interval_then_its_ends_are_told_apart(ends: tuple[float, float], shown: str) -> None:
     assert wording.interval(ends) == shown
+
+
+@given(ends=st.tuples(st.floats(-1e12, 1e12), st.floats(-1e12, 1e12)).map(sorted), part=st.floats(0.0, 1.0))
+@settings(deadline=None, max_examples=300, derandomize=True)
+def test_given_any_value_inside_its_interval_when_shown_then_it_is_inside_what_is_shown(
+    ends: list[float], part: float
+) -> None:
+    low, high = ends
+    value = min(max(low + part * (high - low), low), high)
+
+    text = wording.with_interval(measured(value, interval=(low, high)))
+
+    shown, below, above = (_read(one) for one in text.rstrip(")").replace(" (", " – ").split(" – "))
+    assert below <= shown <= above
+
+
+def test_given_a_narrow_interval_when_shown_then_the_value_has_its_figures_in_every_view() -> None:
+    held = measured(0.99367, interval=(0.99351, 0.99379))
+
+    assert wording.with_interval(held) == "0.9937 (0.9935 – 0.9938)"
+    assert wording.value(held) == "0.9937"
+    # A count whose interval is known to three figures is known no better.
+    assert wording.with_interval(measured(1236, interval=(1236.0, 1249.0))) == "1\u202f240 (1\u202f240 – 1\u202f250)"
+    assert wording.value(measured(1236)) == "1\u202f236"
+
+
+def _read(shown: str) -> float:
+    """The number that is shown."""
+    plain = shown.replace("\u202f", "").replace("−", "-").replace("·10", "e")
+    return float(plain.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")))
 
 
 @pytest.mark.parametrize(

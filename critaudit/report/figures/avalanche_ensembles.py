@@ -191,7 +191,7 @@ def _limit(value: float, interval: tuple[float, float], label: str, colour: str,
         "y": [value],
         "error_y": _error([interval[1] - value], [value - interval[0]], colour),
         "marker": {"color": colour, "symbol": f"{symbol}-open", "size": 11, "line": {"width": 2}},
-        "text": [f"N → ∞: {wording.number(value)} ({wording.interval(interval)})"],
+        "text": [f"N → ∞: {wording.within(value, interval)} ({wording.interval(interval)})"],
         "hovertemplate": "%{text}<extra></extra>",
         "showlegend": False,
     }

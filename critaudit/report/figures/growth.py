@@ -104,7 +104,8 @@ def _trace(label: str, series: _Series, names: Sequence[str], style: tuple[str, 
         "line": {"color": colour, "width": 1},
         "marker": {"color": colour, "symbol": symbol, "size": 7 if len(series.places) <= 60 else 4},
         "text": [
-            f"{_name(names, place)}<br>{label}<br>‖J‖²/n = {wording.number(value)} ({wording.interval((low, high))})"
+            f"{_name(names, place)}<br>{label}<br>‖J‖²/n = {wording.within(value, (low, high))} "
+            f"({wording.interval((low, high))})"
             for place, value, low, high in rows
         ],
         "hovertemplate": "%{text}<extra></extra>",
