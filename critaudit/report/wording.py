@@ -37,7 +37,7 @@ def count(value: int) -> str:
 
 
 def interval(ends: tuple[float, float], figures: int = 3) -> str:
-    """Both ends, with as many figures (at most six) as it takes to tell them apart."""
+    """Both ends, with as many figures as it takes to tell them apart; as usual where six do not."""
     low, high = (within(float(end), ends, figures) for end in ends)
     return f"{low} – {high}"
 
@@ -51,9 +51,8 @@ def within(value: float, ends: tuple[float, float] | None, figures: int = 3) -> 
     if ends is None:
         return number(value, figures)
     low, high = (float(end) for end in ends)
-    while figures < 6 and low != high and number(low, figures) == number(high, figures):
-        figures += 1
-    return number(float(value), figures)
+    telling = (more for more in range(figures, 7) if number(low, more) != number(high, more))
+    return number(float(value), next(telling, figures))
 
 
 def value(measurement: Measurement) -> str:

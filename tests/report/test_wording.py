@@ -44,7 +44,12 @@ def test_given_any_float_then_what_is_shown_is_within_half_a_unit_of_the_third_f
 
 @pytest.mark.parametrize(
     ("ends", "shown"),
-    [((1.0, 2.0), "1.00 – 2.00"), ((1.61903, 1.61914), "1.6190 – 1.6191"), ((0.5, 0.5), "0.500 – 0.500")],
+    [
+        ((1.0, 2.0), "1.00 – 2.00"),
+        ((1.61903, 1.61914), "1.6190 – 1.6191"),
+        ((0.5, 0.5), "0.500 – 0.500"),
+        ((0.63899201, 0.63899202), "0.639 – 0.639"),
+    ],
 )
 def test_given_a_narrow_interval_then_its_ends_are_told_apart(ends: tuple[float, float], shown: str) -> None:
     assert wording.interval(ends) == shown
