@@ -7,6 +7,12 @@ typing.py.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from critaudit import advice as advice
+    from critaudit import dynamics as dynamics
+    from critaudit import init as init
+    from critaudit import laws as laws
+    from critaudit import theory as theory
+    from critaudit import training as training
     from critaudit.advising import Advice as Advice
     from critaudit.advising import advise as advise
     from critaudit.auditing import audit as audit
@@ -31,6 +37,7 @@ _HOMES = {
     "Monitor": "critaudit.training",
     "CritauditError": "critaudit.errors",
 }
+_PACKAGES = ("advice", "dynamics", "init", "laws", "theory", "training")
 __all__ = [
     "Advice",
     "Comparison",
@@ -49,6 +56,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
+    if name in _PACKAGES:
+        return import_module(f"critaudit.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'critaudit' has no attribute {name!r}")
@@ -56,4 +65,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_PACKAGES])

@@ -1,6 +1,8 @@
 """The audit as a whole, from Python: what is scaled, transposed or retyped changes what it should and nothing else."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -177,3 +179,13 @@ def test_a_stable_law_has_no_variance_and_the_edge_says_so() -> None:
     assert j.reason is not None
     assert "no variance" in j.reason
     assert not any(finding.rule.startswith("edge.") for finding in report.findings)
+
+
+def test_packages_that_the_readme_names_are_there_after_the_import() -> None:
+    code = (
+        "import critaudit; critaudit.advice.weight_decay; critaudit.init.critical_; critaudit.laws.fit_stable; "
+        "critaudit.training.sinks.tensorboard; critaudit.training.Controller; critaudit.theory; critaudit.dynamics"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {"advice", "init", "training"} <= set(dir(critaudit))

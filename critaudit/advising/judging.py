@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FEW_LAYERS = 12
 # A factor of signal or gradient over the whole depth that is worth a word.
 _LARGE = math.log(10.0)
+# A factor that makes a network that does not train in the trial a problem.
+_LOST = math.log(100.0)
 # Shares of what the recommended initialisation brings the loss down by: beneath the first a network counts as not
 # training, above the second as training well.
 _NONE, _FAIR = 0.2, 0.5
@@ -56,17 +58,31 @@ def _choice(advice: InitialisationAdvice) -> Finding:
         text = f"{lead}: loss {_loss(present)} after {_steps(advice)}"
         text += f"; the best other, {best.name}, {_loss(best)}." if best is not None else "."
         if not _trains(present):
-            text = f"No initialisation that was tried trains at learning rate {number(advice.setting.lr)}."
-            return Finding("init.none_trains", "problem", None, text, evidence[:2], caveat(advice))
+            at = f"in {_steps(advice)} at learning rate {number(advice.setting.lr)}"
+            text = f"No initialisation that was tried trains {at}."
+            severity: Severity = "problem"
+            if advice.stand_in:
+                text, severity = f"Random targets are not learnt {at}; give samples and targets.", "warning"
+            return Finding("init.none_trains", severity, None, text, evidence[:2], caveat(advice))
         return Finding("init.kept", "info", None, text, evidence[:2], caveat(advice))
     better = f"{chosen.name} reaches a loss of {_loss(chosen)} against {_loss(present)} in {_steps(advice)}"
-    severity: Severity = "info" if _trains(present, chosen, _FAIR) else "warning"
+    severity = "info" if _trains(present, chosen, _FAIR) else "warning"
     lead = "Another initialisation trains faster: "
     if _score(chosen) > _score(present):
         lead = "Another initialisation is less sharp, which larger learning rates need, and trains too: "
     if not _trains(present, chosen, _NONE) and _trains(chosen):
-        severity, lead = "problem", f"{_why(present)}the network does not train at this learning rate. Recommended: "
+        # Gradients that reach the first layers make up for a loss that moves late: training is slow then.
+        severity = "problem" if _is_lost(present) else "warning"
+        still = f"the loss hardly moves in {_steps(advice)} at learning rate {number(advice.setting.lr)}"
+        lead = f"{_why(present)}{still}. Recommended: "
     return Finding("init.present", severity, None, f"{lead}{better}.", evidence, caveat(advice))
+
+
+def _is_lost(present: Candidate) -> bool:
+    """Whether signals or gradients change over the depth by a factor that no learning rate makes up for."""
+    seen = present.passes
+    totals = () if seen is None else (seen.gradient_total, seen.signal_total)
+    return not _finite(present) or any(total is not None and abs(total) / 2.0 > _LOST for total in totals)
 
 
 def _why(present: Candidate) -> str:
@@ -94,19 +110,19 @@ def _rates(advice: InitialisationAdvice) -> Iterator[Finding]:
         fell = f" At {rates} the loss came down and was lost again within {steps} steps."
     if good is None:
         if lost:
-            text = f"No learning rate that was tried holds ({advice.setting.name}).{fell}"
+            text = f"No learning rate that was tried holds ({_optimizer(advice)}).{fell}"
             yield Finding("init.rates", "warning", None, text, ("init.rates_lost",))
         return
     evidence = ("init.good_lrs", "init.best_lr")
-    held = f"The advice holds for learning rates {_range(good)} ({advice.setting.name})"
+    held = f"The recommended weights train well at learning rates {_range(good)} ({_optimizer(advice)})"
     if good[0] <= lr <= good[1]:
-        yield Finding("init.rates", "info", None, f"{held}; it was made for {number(lr)}.{fell}", evidence)
+        yield Finding("init.rates", "info", None, f"{held}; the advice is for {number(lr)}.{fell}", evidence)
         return
     best = number(advice.rates.best or good[0])
     if lr > good[1]:
         yield Finding("init.rates", "warning", None, f"{held}; {number(lr)} is above: take {best}.{fell}", evidence)
         return
-    text = f"{held}; {number(lr)} is below, and {best} trained fastest.{fell}"
+    text = f"{held}; in {_steps(advice)} {number(lr)} is slower, and {best} is fastest.{fell}"
     yield Finding("init.rates", "info", None, text, evidence, "In so few steps small learning rates look worse.")
 
 
@@ -115,7 +131,7 @@ def code(advice: InitialisationAdvice) -> str:
     good = advice.rates.good
     if good is None:
         return advice.snippet
-    return f"{advice.snippet}\n# tried with {advice.setting.name}: trains well at learning rates {_range(good)}"
+    return f"{advice.snippet}\n# tried with {_optimizer(advice)}: trains well at learning rates {_range(good)}"
 
 
 def _range(good: tuple[float, float]) -> str:
@@ -145,11 +161,24 @@ def rows(advice: InitialisationAdvice) -> Iterator[Advice]:
             f"lr of {advice.setting.name}",
             advice.rates.best,
             advice.rates.good,
-            "The interval holds the rates at which the recommended weights train well; larger ones fail or are slower.",
+            f"The interval holds the rates at which the recommended weights train well; {_beyond(advice)}.",
             f"{len(advice.rates.trials)} rates from a tenth to ten times {number(advice.setting.lr)}",
         )
     if advice.chosen.critical is not None:
         yield from _gains(advice)
+
+
+def _optimizer(advice: InitialisationAdvice) -> str:
+    """The optimizer in words: "SGD, momentum 0.9"."""
+    momentum = advice.setting.momentum
+    return f"{advice.setting.name}, momentum {number(momentum)}" if momentum else advice.setting.name
+
+
+def _beyond(advice: InitialisationAdvice) -> str:
+    """What is known of larger learning rates than the good ones."""
+    rates = advice.rates
+    assert rates.good is not None
+    return "larger ones were not tried" if rates.good[1] >= rates.trials[-1].lr else "larger ones fail or are slower"
 
 
 def _effect(advice: InitialisationAdvice) -> str:

@@ -28,6 +28,7 @@ def of_network(advice: InitialisationAdvice) -> dict[str, Measurement]:
         "init.lr": measured(advice.setting.lr, method="learning rate of the trials"),
         "init.task": measured(advice.task),
         "init.samples": measured(advice.samples),
+        "init.batch_size": measured(advice.batch_size),
         "init.steps": measured(advice.steps, method="optimizer steps of each trial"),
     }
     found |= _beside("before", advice.present)

@@ -26,6 +26,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
+    if name == "sinks":
+        return import_module("critaudit.training.sinks")
     if name not in _HOMES:
         raise AttributeError(f"module 'critaudit.training' has no attribute {name!r}")
     return getattr(import_module(f"critaudit.training.{_HOMES[name]}"), name)

@@ -15,6 +15,7 @@ from critaudit.advice.course import OptimizerSetting
 from critaudit.advice.initial import Candidate, Recipe
 from critaudit.advice.initial.advising import choose
 from critaudit.advice.initial.candidates import remade
+from critaudit.advice.initial.passes import LayerPass, Passes
 from critaudit.advice.initial.sharpness import Sharpness
 from critaudit.advice.initial.tasks import task_for
 from critaudit.advice.initial.theory import heavy_tails, predict
@@ -90,6 +91,17 @@ def test_on_a_stand_in_present_weights_that_train_are_kept_and_else_the_least_sh
     assert choose([training, *others]) is others[0]
     assert choose([training, *others], stand_in=True, limit=40.0) is training
     assert choose([training, *others], stand_in=True, limit=20.0) is others[1]
+
+
+def test_where_a_stand_in_is_hardly_learnt_calm_weights_are_kept() -> None:
+    def shown(first: float) -> Passes:
+        return Passes((LayerPass("a", 1.0, first), LayerPass("b", 1.0, 1.0), LayerPass("c", 1.0, 1.0)), loss=2.0)
+
+    for first, kept in ((0.5, True), (1e-5, False)):
+        present = replace(candidate(None, 1.99), passes=shown(first))
+        better = candidate("stable", 1.93)
+        assert (choose([present, better], stand_in=True) is present) is kept
+        assert choose([present, better]) is better
 
 
 def test_what_failed_diverged_or_was_given_up_is_not_chosen() -> None:

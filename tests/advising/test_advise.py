@@ -15,6 +15,7 @@ from torch import nn
 
 import critaudit
 from critaudit.advice.course import OptimizerSetting
+from critaudit.advising.judging import findings
 from critaudit.errors import CritauditError, SourceError, UsageError
 from tests.advice.courses import course, layer, recorded, recorded_course
 from tests.advising.networks import WIDTH, deep, shallow, trained
@@ -64,6 +65,24 @@ def test_a_network_whose_gradients_vanish_is_a_problem_and_is_told_by_how_much(v
     assert "gradients change by a factor of" in found.text
     assert found.caveat is not None
     assert "24 steps" in found.caveat
+
+
+def test_a_loss_that_moves_late_with_sound_gradients_is_no_problem(vanishing: critaudit.Advice) -> None:
+    advice = vanishing.initialisation
+    assert advice is not None
+    present = replace(advice.present, passes=advice.chosen.passes)
+    sound = replace(advice, present=present, candidates=(present, *advice.candidates[1:]))
+    found, lost = (next(one for one in findings(it) if one.rule == "init.present") for it in (sound, advice))
+    assert (found.severity, lost.severity) == ("warning", "problem")
+    for one in (found, lost):
+        assert "the loss hardly moves in 24 steps at learning rate 0.100. Recommended: " in one.text
+
+
+def test_few_samples_are_named_and_the_batch_size_stands_in_the_report() -> None:
+    x = torch.randn(20, WIDTH)
+    advice = critaudit.advise(shallow(), inputs=x, targets=(x[:, 0] > 0).long(), **FAST)
+    assert any("20 samples are few" in one.text for one in advice.report.findings)
+    assert advice.report.model["init.batch_size"].value == 8
 
 
 def test_the_recommendation_can_be_applied_and_its_code_does_the_same(vanishing: critaudit.Advice) -> None:

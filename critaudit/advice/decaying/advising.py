@@ -17,7 +17,7 @@ from critaudit.report import Advice
 from critaudit.report.wording import plural
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WeightDecayAdvice:
     """The decay for every layer and for the optimizer as a whole, with all that they rest on.
 
@@ -58,6 +58,11 @@ class WeightDecayAdvice:
     def snippet(self) -> str:
         """Python to copy that sets the decay; a comment that says why there is none where it is not determined."""
         return words.snippet(self)
+
+    def __repr__(self) -> str:
+        value = self.weight_decay.number
+        said = "weight decay not determined" if value is None else f"weight decay {value:.3g}"
+        return f"<WeightDecayAdvice on {self.source}: {said}, {len(self.determined)} of {len(self.layers)} layers>"
 
     def describe(self) -> str:
         """The advice and its reasons in plain sentences, one per line."""

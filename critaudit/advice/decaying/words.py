@@ -32,7 +32,7 @@ def rows(advice: WeightDecayAdvice) -> tuple[Advice, ...]:
         setting=_setting_name(found[0]),
         value=value,
         interval=advice.weight_decay.interval,
-        expected_effect=_effect(found),
+        expected_effect=f"{_effect(found)}{_others(advice)}",
         basis=advice.weight_decay.method or "",
     )
     return (whole, *(_row(layer) for layer in found)) if advice.differ else (whole,)
@@ -48,6 +48,16 @@ def _row(layer: LayerDecay) -> Advice:
         expected_effect=_effect([layer]),
         basis=layer.method or "",
     )
+
+
+def _others(advice: WeightDecayAdvice) -> str:
+    """What happens to weights that the advice cannot tell of; begins with a space, empty where there are none."""
+    others = len(advice.layers) - len(advice.determined)
+    if not others:
+        return ""
+    if advice.differ:
+        return f" {plural(others, 'layer')} without advice keep the present decay."
+    return f" It acts on all parameters, also on {plural(others, 'layer')} of which nothing could be told."
 
 
 def _setting_name(layer: LayerDecay) -> str:
@@ -75,7 +85,8 @@ def snippet(advice: WeightDecayAdvice) -> str:
     name = "torch.optim.SGD" if setting is None else _class(setting)
     options = "lr=lr" if setting is None else _options(setting)
     if not advice.differ:
-        return f"optimizer = {name}(model.parameters(), {options}, weight_decay={value:.3g})"
+        others = f"  #{_others(advice)}" if len(advice.layers) > len(layers) else ""
+        return f"optimizer = {name}(model.parameters(), {options}, weight_decay={value:.3g}){others}"
     # Names may come from a file of anyone's: quoted, they stay names in the code that is copied.
     held = [f"    {json.dumps(layer.layer)}: {layer.weight_decay.number:.3g}," for layer in layers]
     rest = next((layer.present for layer in advice.layers if layer.weight_decay.number is None), layers[0].present)
@@ -121,7 +132,7 @@ def sentences(advice: WeightDecayAdvice) -> Iterator[str]:
     else:
         yield (
             f"{advice.source}: weight_decay = {_shown(advice.weight_decay)} for {_setting_name(found[0]).split()[-1]}"
-            f"{_lambda(advice)} holds {plural(len(found), 'layer')} at the edge of chaos."
+            f"{_lambda(advice)} holds {plural(len(found), 'layer')} at the edge of chaos.{_others(advice)}"
         )
     for layer in found:
         yield _layer(layer)

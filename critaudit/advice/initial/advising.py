@@ -22,10 +22,17 @@ from critaudit.theory.activations import as_activation
 if TYPE_CHECKING:
     from torch import nn
 
+    from critaudit.advice.initial.trials import Task
+
 STEPS = 40
 # A difference of trial losses counts beyond this many standard errors.
 _CLEAR = 2.0
+# Below so many samples the report says that they are few.
+_FEW = 128
 _USUAL_COUNT = 8  # candidates, for whoever shows progress
+# On a stand-in, nothing is told by losses that come down by less than this part of the first one, from present weights
+# behind which no gradient changes by more than this factor over the depth.
+_TOLD, _CALM = 0.05, math.log(100.0)
 # Of candidates that are as good, the first of these is taken where sharpness does not decide.
 _PREFERRED = ("present", "orthogonal", "gaussian", "stable")
 
@@ -48,6 +55,7 @@ class InitialisationAdvice:
     task: str
     stand_in: bool
     samples: int
+    batch_size: int
     steps: int
     inputs: tuple[Any, ...]
     assumed: tuple[str, ...] = ()
@@ -137,9 +145,10 @@ def initialisation(
         task=task.what,
         stand_in=task.stand_in,
         samples=task.samples,
+        batch_size=task.batch_size,
         steps=steps,
         inputs=tuple(_kept(part) for part in task.first()[0]),
-        assumed=assumed,
+        assumed=(*assumed, *_few(task)),
     )
 
 
@@ -152,7 +161,8 @@ def choose(candidates: list[Candidate], *, stand_in: bool = False, limit: float 
     failed, diverged or was given up is left out; where nothing trained, the first one is taken.
 
     On a `stand_in` for the user's task all that came half as far down are as good: a lower loss is better memory for
-    random answers there. Of them, the present weights are kept unless they are sharper than `limit`.
+    random answers there. Of them, the present weights are kept unless they are sharper than `limit`. They are kept as
+    well where hardly anything is learnt, unless gradients vanish or explode behind them.
     """
     tried = [
         one for one in candidates if one.trial is not None and not one.trial.stopped and math.isfinite(one.trial.score)
@@ -168,9 +178,16 @@ def choose(candidates: list[Candidate], *, stand_in: bool = False, limit: float 
         if _score(one) <= level and (stand_in or _score(one) - _score(best) <= _CLEAR * _error(one, best))
     ]
     present = candidates[0]
+    if stand_in and first - _score(best) < _TOLD * abs(first) and present in tried and _is_calm(present):
+        return present
     if stand_in and present in as_good and (present.sharpness is None or present.sharpness.value <= limit):
         return present
     return min(as_good, key=lambda one: (_sharpness(one), _preference(one), _score(one)))
+
+
+def _is_calm(candidate: Candidate) -> bool:
+    total = None if candidate.passes is None else candidate.passes.gradient_total
+    return total is None or abs(total) / 2.0 < _CALM
 
 
 def _sharpness(candidate: Candidate) -> float:
@@ -220,6 +237,12 @@ def _setting(optimizer: Any, lr: float | None) -> tuple[OptimizerSetting, tuple[
     if not 0.0 < setting.lr < math.inf:
         raise UsageError(f"lr = {setting.lr} was given; a learning rate above 0 is expected")
     return setting, tuple(assumed)
+
+
+def _few(task: Task) -> tuple[str, ...]:
+    if task.samples >= _FEW:
+        return ()
+    return (f"{task.samples} samples are few: what learns them fastest need not be what learns most",)
 
 
 def _predictions(candidates: list[Candidate]) -> tuple[Prediction, ...]:

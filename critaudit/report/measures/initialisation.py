@@ -45,6 +45,7 @@ INITIALISATION = (
         "init.lr": Measure("learning rate of the trials", "η"),
         "init.task": Measure("targets of the trials"),
         "init.samples": Measure("samples of the trials"),
+        "init.batch_size": Measure("batch size of the trials"),
         "init.steps": Measure("steps of a trial"),
         "init.best_lr": Measure("best learning rate tried"),
         "init.good_lrs": Measure("learning rates that work", None, "Smallest and largest of those tried."),
