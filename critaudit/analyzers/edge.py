@@ -154,13 +154,14 @@ def _find(layers: Sequence[Layer], _model: Measurements) -> Iterator[Finding]:
         side = [(layer, value) for layer, value in far if value * sign > 0]
         if side:
             worst, value = max(side, key=lambda item: abs(item[1]))
+            which = f"{len(side)} of the {known} layers" if known > 1 else "the one layer"
             yield Finding(
                 f"edge.{word}",
                 "info",
                 worst.name if len(side) == 1 else None,
-                f"Far on the {word} side of the edge of chaos: {len(side)} of the {known} layers whose "
-                f"activation is known (|ln χ₁| > ln 2; strongest: {worst.name}, "
-                f"χ₁ = {math.exp(value):.3g}). Iterated on itself, such a layer makes small differences {effect}.",
+                f"Far on the {word} side of the edge of chaos: {which} whose activation is known "
+                f"(|ln χ₁| > ln 2; strongest: {worst.name}, χ₁ = {math.exp(value):.3g}). Iterated on itself, such a "
+                f"layer makes small differences {effect}.",
                 ("edge.chi1", "edge.distance"),
                 "Computed for independent weights of the same variance and without residual branches; the weights of a "
                 "trained layer are not independent.",

@@ -183,17 +183,20 @@ def _heavy_tails(model: Measurements) -> Iterator[Finding]:
     heavy = sum(counts.get(name, 0) for name in ("stable_compatible", "heavier_not_stable", "scale_mixture"))
     if heavy == 0:
         return
+    mixtures = counts["scale_mixture"]
     named = {
         "compatible with a stable law": counts["stable_compatible"],
         "not stable": counts["heavier_not_stable"],
-        "mixtures of scales": counts["scale_mixture"],
+        "mixtures of scales" if mixtures > 1 else "mixture of scales": mixtures,
     }
-    kinds = ", ".join(f"{count} {words}" for words, count in named.items() if count)
+    total = sum(counts.values())
+    where = f"In {heavy} of {total} layers" if total > 1 else "In the one layer"
+    kinds = ", ".join(f"{count} {words}" if total > 1 else words for words, count in named.items() if count)
     yield Finding(
         "entries.heavy_tails",
         "info",
         None,
-        f"In {heavy} of {sum(counts.values())} layers the weights are heavier-tailed than a Gaussian: {kinds}.",
+        f"{where} the weights are heavier-tailed than a Gaussian: {kinds}.",
         ("entries.layers_stable_compatible", "entries.layers_heavier_not_stable", "entries.layers_scale_mixture"),
         "A fitted α below 2 alone proves no power-law tail; the verdict also uses rival laws and counts in the tails.",
     )

@@ -112,7 +112,7 @@ def _undetermined(report: Report) -> str:
         f"{printable(', '.join(dict.fromkeys(labels)), limit=200)} ({printable(reason, limit=300).rstrip('.')})"
         for reason, labels in list(gaps.items())[:_SHOWN_GAPS]
     ]
-    rest = [f"and {len(gaps) - _SHOWN_GAPS} more reasons below"] if len(gaps) > _SHOWN_GAPS else []
+    rest = [f"and {wording.plural(len(gaps) - _SHOWN_GAPS, 'more reason')} below"] if len(gaps) > _SHOWN_GAPS else []
     return f"Not determined: {'; '.join(parts + rest)}." if parts else ""
 
 

@@ -77,3 +77,15 @@ def test_given_weights_of_zero_then_the_distance_says_why_it_has_no_logarithm() 
     assert found["edge.chi1"].value == 0.0
     assert found["edge.distance"].status == "undetermined"
     assert found["edge.distance"].reason == "χ₁ is 0, as of weights that are all equal: it has no logarithm"
+
+
+@pytest.mark.parametrize(("depth", "words"), [(1, "the one layer whose"), (3, "3 of the 3 layers whose")])
+def test_given_layers_far_from_their_edge_then_one_is_not_counted(depth: int, words: str) -> None:
+    parts: list[nn.Module] = []
+    for seed in range(depth):
+        layer = nn.Linear(40, 40, bias=False)
+        layer.weight = nn.Parameter(_weight(40, 0.0, 0.3, seed))
+        parts += [layer, nn.Tanh()]
+    found = critaudit.audit(nn.Sequential(*parts), only=["edge"], device="cpu").findings
+    assert [finding.rule for finding in found] == ["edge.ordered"]
+    assert f"{words} activation is known (|ln χ₁| > ln 2;" in found[0].text
