@@ -149,6 +149,8 @@ def _start(
     from critaudit.advising.samples import feeds, targets_of
     from critaudit.advising.sizing import WORK, fitting
 
+    if trials["inputs"] is None and trials["targets"] is not None:
+        raise UsageError("targets were given without inputs; give the inputs that they belong to")
     known = None if parts.decay is None else parts.decay.advice.batch_size
     setting, assumed = setting_for_trials(wanted, None if subject.fresh else subject.path)
     module, usual, renewed = network_of(subject, device=device, seed=seed)

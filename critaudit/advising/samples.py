@@ -62,18 +62,19 @@ def feeds(module: nn.Module, preprocessing: Preprocessing | None, inputs: Any, *
         return
     from critaudit.dynamics.calibrated import sample_kinds
 
-    usual = None
+    usual, failure = None, ""
     for kind in sample_kinds(module, preprocessing):
         work = _tried(module, kind, seed)
-        if work is not None:
+        if isinstance(work, float):
             usual = kind
             yield Feed(None, kind, work)
             break
+        failure = failure or f" (of {'×'.join(map(str, kind.shape))} per sample: {work})"
     if usual is None:
-        raise UsageError(f"no usual input fits {name}; give inputs as its forward takes them")
+        raise UsageError(f"no usual input fits {name}{failure}; give inputs as its forward takes them")
     for side in _SMALL_SIDES if usual.vocabulary is None and len(usual.shape) == 3 else ():
         smaller = replace(usual, shape=(usual.shape[0], side, side))
-        if side < min(usual.shape[1:]) and (work := _tried(module, smaller, seed)) is not None:
+        if side < min(usual.shape[1:]) and isinstance(work := _tried(module, smaller, seed), float):
             yield Feed(None, smaller, work, f"images have {side} pixels instead of {usual.shape[1]}")
 
 
@@ -118,11 +119,13 @@ def _given(module: nn.Module, inputs: Any, preprocessing: Preprocessing | None) 
     return (torch.as_tensor(inputs),)
 
 
-def _tried(module: nn.Module, kind: SampleKind, seed: int) -> float | None:
+def _tried(module: nn.Module, kind: SampleKind, seed: int) -> float | str:
+    """Multiplications of one sample's pass, or how it failed."""
     try:
         return _work(module, _drawn(kind, _TRIED, seed, _place(module)))
-    except UsageError:
-        return None
+    except UsageError as error:
+        cause = error.__cause__
+        return f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
 
 
 def _drawn(kind: SampleKind, count: int, seed: int, place: torch.device) -> tuple[Any, ...]:

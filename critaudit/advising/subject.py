@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from critaudit.advice.decaying.gathering import gather, is_log, is_module
-from critaudit.errors import CritauditError, SourceError
+from critaudit.errors import CritauditError, SourceError, UsageError
 from critaudit.model import ModelView
 from critaudit.sources import load
 from critaudit.text import printable
@@ -78,6 +78,10 @@ def _named(source: str | os.PathLike[str], *, arch: str | None, activation: str 
     if path.is_file() and is_log(path):
         said = "a log holds no network; give the model as well to have its initialisation weighed"
         return Subject(printable(path.name), None, training=path, no_network=said)
+    if path.suffix == ".jsonl" and path.is_file():
+        raise UsageError(
+            f"{path}: its first line is no header of a Monitor's log; give a log, checkpoints or a network"
+        )
     if path.is_dir():
         from critaudit.advice.decaying.checkpoints import checkpoints_in
 

@@ -291,7 +291,7 @@ def test_a_hubs_architecture_is_taken_untrained_and_small(monkeypatch: pytest.Mo
         ({"momentum": 1.0}, "below 1"),
         ({"steps": 4}, "at least 8"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"targets": "missing.npy"}, "missing.npy: no such file"),
+        ({"inputs": torch.randn(20, WIDTH), "targets": "missing.npy"}, "missing.npy: no such file"),
         ({"inputs": "missing.npy"}, "missing.npy: no such file"),
         ({"device": "tpu:9"}, "cannot be used"),
         ({"activation": "tonh"}, "tonh"),
@@ -329,3 +329,14 @@ def test_token_ids_in_a_file_reach_a_network_that_takes_them(tmp_path: Path) -> 
     assert found.initialisation.inputs[0].dtype == torch.int64
     heard = critaudit.audit(net, inputs=tmp_path / "x.npy", only=["signal"])
     assert heard.layer_records[0].measurements["signal.strength"].number is not None
+
+
+def test_what_a_user_gets_wrong_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "other.jsonl").write_text('{"a": 1}\n{"b": 2}\n')
+    with pytest.raises(UsageError, match="no header of a Monitor's log"):
+        critaudit.advise(tmp_path / "other.jsonl")
+    with pytest.raises(UsageError, match="targets were given without inputs"):
+        critaudit.advise(shallow(), targets=torch.zeros(9, dtype=torch.long), **FAST)
+    broken = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH + 2, 3))
+    with pytest.raises(UsageError, match=r"no usual input fits Sequential.*16 per sample: RuntimeError: mat1 and mat2"):
+        critaudit.advise(broken, **FAST)
