@@ -91,23 +91,30 @@ def _subject(simulation: Simulation) -> str:
 
 def _summary(simulation: Simulation, found: Crackling, nulls: Sequence[Crackling]) -> list[str]:
     paths = max(found.paths, 1.0)
-    lengths = simulation.counts.duration_edges[:-1]
-    mean = float(simulation.counts.durations.sum(axis=0) @ lengths) / max(found.avalanches, 1.0)
     networks = wording.plural(simulation.networks, "network")
     inputs = wording.plural(simulation.inputs_per_network, "input")
+    each = ", each" if simulation.paths > 1 else ""
     kinds = {
-        "fresh": f"{wording.plural(simulation.paths, 'input')}, each with weights of its own",
+        "fresh": f"{wording.plural(simulation.paths, 'input')}{each} with weights of its own",
         "quenched": f"{networks} with {inputs} each",
         "recurrent": f"{networks} with {inputs} each, all layers of a network alike",
     }
     return [
         f"{kinds[simulation.ensemble]}, followed through {wording.plural(simulation.depth, 'layer')} at threshold "
         f"{wording.number(simulation.strength)}: {wording.share(found.none / paths)} have no avalanche, "
-        f"{wording.share(found.censored / paths)} are above threshold to the last layer, and the others last "
-        f"{wording.number(mean)} layers on average.",
+        f"{wording.share(found.censored / paths)} are above threshold to the last layer, {_others(simulation, found)}.",
         f"Verdict: {crackling.VERDICTS[found.verdict.kind]}{_named(found)}.",
         f"Run beside: {', '.join(null.name for null in nulls)}.",
     ]
+
+
+def _others(simulation: Simulation, found: Crackling) -> str:
+    """What the paths with a duration do, if there are any."""
+    if not found.avalanches:
+        return "and none has an avalanche that ends"
+    lengths = simulation.counts.duration_edges[:-1]
+    mean = float(simulation.counts.durations.sum(axis=0) @ lengths) / found.avalanches
+    return f"and the others last {wording.number(mean)} layers on average"
 
 
 def _named(found: Crackling) -> str:

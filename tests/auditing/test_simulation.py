@@ -80,6 +80,16 @@ def test_given_a_map_when_reported_then_rows_are_biases_and_lines_are_those_of_t
     assert at[0.1] == pytest.approx(gaussian.widom_line(0.1), rel=1e-5)
 
 
+@pytest.mark.parametrize(("sigma_w", "share"), [(1e-3, "100 % have no avalanche"), (1e3, "100 % are above threshold")])
+def test_given_no_avalanche_that_ends_when_reported_then_nothing_is_said_of_others(sigma_w: float, share: str) -> None:
+    report = avalanche_report(replace(SMALL, networks=1, inputs=1, sigma_w=sigma_w))
+    first = report.model["avalanche.summary"].value[0]  # type: ignore[index]
+    assert first.startswith("1 input with weights of its own")
+    assert share in first
+    assert "others" not in first
+    assert first.endswith("none has an avalanche that ends.")
+
+
 def test_given_no_scale_when_planned_then_it_is_the_edge_at_this_width() -> None:
     assert Plan(width=100, strength=1e-4).scale == pytest.approx(math.exp(0.005), rel=1e-6)
     # κ = 6 for relu
