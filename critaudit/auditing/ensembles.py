@@ -12,7 +12,7 @@ from critaudit.analyzers.crackling import series
 from critaudit.dynamics.avalanches.ensemble import Ensemble, Progress, Simulation, simulate
 from critaudit.dynamics.avalanches.maps import SusceptibilityMap, susceptibility_map
 from critaudit.dynamics.avalanches.null_models import derived_seed
-from critaudit.errors import CritauditError
+from critaudit.errors import CritauditError, UsageError
 from critaudit.laws.crackling.estimation import estimate
 from critaudit.laws.crackling.finite_size import extrapolate
 from critaudit.laws.crackling.results import Crackling, Estimate
@@ -51,16 +51,19 @@ class Plan:
 
     @property
     def scale(self) -> float:
-        """σ_w, given or by default. Raises CritauditError where there is no edge to take it from.
+        """σ_w, given or by default. Raises UsageError where there is no edge to take it from: then it must be given.
 
         The default is the edge of chaos; without biases it is that of width N, where ln s drifts neither up nor down
         at first: e^{(κ − 1)/4N} above it, κ = E[φ⁴]/E[φ²]² at the input's strength (e^{1/2N} for tanh).
         """
         if self.sigma_w is not None:
             return self.sigma_w
-        if self.alpha != 2.0:
-            return levy.ordered_line(self.alpha, activation=self.phi)
-        edge = gaussian.edge_of_chaos(self.sigma_b, self.phi)
+        try:
+            if self.alpha != 2.0:
+                return levy.ordered_line(self.alpha, activation=self.phi)
+            edge = gaussian.edge_of_chaos(self.sigma_b, self.phi)
+        except CritauditError as error:
+            raise UsageError(f"there is no default for sigma_w, which must be given: {error}") from None
         if self.sigma_b > 0.0 or not self.strength > 0.0:  # what `simulate` refuses has no κ
             return edge
         rule = gaussian_rule(0.0, self.strength, self.phi.kinks)

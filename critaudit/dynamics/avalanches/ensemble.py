@@ -96,7 +96,7 @@ def simulate(
     `workers` threads share the work (default: one per core); results depend on `seed`, never on their number. `device`
     may be a CUDA device for quenched and recurrent networks; the chain runs on the CPU.
     `progress("networks", done, total)` is called as work goes on.
-    Raises UsageError for settings that make no sense, CritauditError for α < 2 with an unbounded activation.
+    Raises UsageError for settings that make no sense, α < 2 with an unbounded activation, or a device that is not there.
 
     >>> simulation = simulate(width=100, depth=200, sigma_w=1.0149, networks=10, inputs_per_network=1000)
     >>> simulation.counts.clusters, simulation.paths

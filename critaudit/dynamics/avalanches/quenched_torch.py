@@ -13,7 +13,7 @@ import numpy as np
 
 from critaudit.dynamics.avalanches.quenched import Path, Recipe, counts_of
 from critaudit.dynamics.avalanches.tracking import LARGEST
-from critaudit.errors import UnavailableError, UsageError
+from critaudit.errors import UsageError
 from critaudit.laws.crackling.records import AvalancheCounts
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _FINITE = float(np.finfo(np.float32).max)
 
 
 def place(device: str) -> torch.device:
-    """The device by its name. Raises UsageError for no such name, UnavailableError where it is not there."""
+    """The device by its name. Raises UsageError for no such name, or where it is not there."""
     import torch
 
     try:
@@ -33,7 +33,8 @@ def place(device: str) -> torch.device:
     except RuntimeError:
         raise UsageError(f"{device!r} is no device; give cpu, cuda or cuda:N") from None
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise UnavailableError(f"{device} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+        there = torch.cuda.device_count()
+        raise UsageError(f"{device} was asked for, but PyTorch sees {there} CUDA devices; cpu always works")
     return found
 
 
