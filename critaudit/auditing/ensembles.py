@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def scale(self) -> float:
-        """σ_w, given or by default. Raises UsageError where there is no edge to take it from: then it must be given.
+        """σ_w, given or by default. Raises UsageError where there is no edge to take it from.
 
         The default is the edge of chaos; without biases it is that of width N, where ln s drifts neither up nor down
         at first: e^{(κ − 1)/4N} above it, κ = E[φ⁴]/E[φ²]² at the input's strength (e^{1/2N} for tanh).
@@ -63,7 +63,7 @@ class Plan:
                 return levy.ordered_line(self.alpha, activation=self.phi)
             edge = gaussian.edge_of_chaos(self.sigma_b, self.phi)
         except CritauditError as error:
-            raise UsageError(f"there is no default for sigma_w, which must be given: {error}") from None
+            raise UsageError(f"{error} (so that sigma_w has no default)") from None
         if self.sigma_b > 0.0 or not self.strength > 0.0:  # what `simulate` refuses has no κ
             return edge
         rule = gaussian_rule(0.0, self.strength, self.phi.kinks)

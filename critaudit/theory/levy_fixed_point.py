@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from scipy.optimize import brentq
 
-from critaudit.errors import CritauditError, UsageError
+from critaudit.errors import CritauditError
 from critaudit.theory import gaussian
 from critaudit.theory.activations import Activation, Function, as_activation
 from critaudit.theory.length_map import mean_square
@@ -61,7 +61,7 @@ def fixed_point(alpha: float, g: float, *, bias: float = 0.0, activation: AnyAct
 
     `g` = D_w^{1/α}; `bias` is D_b, which adds to q as it is (σ_b² at α = 2). For α < 2 and D_b = 0, q* > 0 for every
     g > 0, because the slope of the map at zero diverges logarithmically: there is no ordered phase at infinite width.
-    Raises UsageError for α outside [0.5, 2], g or D_b outside their range, and for unbounded activations with
+    Raises CritauditError for α outside [0.5, 2], g or D_b outside their range, and for unbounded activations with
     α < 2, where E|φ(h)|^α does not exist.
 
     >>> round(fixed_point(1.5, 1.0).q, 6)
@@ -97,19 +97,19 @@ def weight_for(log_q: float, alpha: float, activation: Activation) -> float:
 
 
 def check_point(alpha: float, g: float, bias: float) -> None:
-    """Raise UsageError where there is no theory for these numbers."""
+    """Raise CritauditError where there is no theory for these numbers."""
     if not 0.5 <= alpha <= 2.0:  # NaN fails as well
-        raise UsageError(f"alpha = {alpha} is outside [0.5, 2], the stability indices that the mean field covers")
+        raise CritauditError(f"alpha = {alpha} is outside [0.5, 2], the stability indices that the mean field covers")
     if not 0.0 <= g <= _LARGEST_G:
-        raise UsageError(f"g = {g} was given, but a weight scale is a number from 0 to {_LARGEST_G:g}")
+        raise CritauditError(f"g = {g} was given, but a weight scale is a number from 0 to {_LARGEST_G:g}")
     if not 0.0 <= bias <= _LARGEST_G:
-        raise UsageError(f"bias = {bias} was given, but D_b is a number from 0 to {_LARGEST_G:g}")
+        raise CritauditError(f"bias = {bias} was given, but D_b is a number from 0 to {_LARGEST_G:g}")
 
 
 def check_bounded(alpha: float, activation: Activation) -> None:
-    """Raise UsageError where E|φ(h)|^α is infinite: an unbounded φ with α < 2."""
+    """Raise CritauditError where E|φ(h)|^α is infinite: an unbounded φ with α < 2."""
     if alpha < 2.0 and activation.far_slopes != (0.0, 0.0):
-        raise UsageError(
+        raise CritauditError(
             f"no Lévy mean field for {activation.name} at alpha = {alpha:g}: it is unbounded, so E|phi(h)|^alpha is "
             "infinite below alpha = 2; use the measured quantities (jacobian.mean_log, signal.strength) or a bounded "
             "activation such as tanh"

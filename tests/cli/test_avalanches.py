@@ -57,7 +57,7 @@ def test_given_quiet_when_simulated_then_only_paths_are_printed_and_findings_dec
         (("--alpha", "3"), "alpha"),
         (("--alpha", "3", "--sigma-w", "1"), "alpha"),
         (("--sigma-w", "-1"), "sigma_w"),
-        (("--activation", "relu", "--sigma-b", "0.1"), "must be given"),
+        (("--activation", "relu", "--sigma-b", "0.1"), "sigma_w has no default"),
         (("--ensemble", "quenched", "--device", "cuda:99"), "cuda:99"),
         (("--ensemble", "quenched", "--device", "abacus"), "abacus"),
         (("--strength", "0"), "strength"),

@@ -18,7 +18,7 @@ from critaudit.dynamics.avalanches.chain import Chain, Table
 from critaudit.dynamics.avalanches.microcanonical import SMALLEST_WIDTH
 from critaudit.dynamics.avalanches.quenched import Recipe
 from critaudit.dynamics.avalanches.sites import Sites
-from critaudit.errors import UsageError
+from critaudit.errors import CritauditError, UsageError
 from critaudit.laws.crackling.records import AvalancheCounts, duration_edges, merge
 from critaudit.theory.activations import Activation, Function, as_activation
 from critaudit.theory.levy_fixed_point import check_bounded, check_point
@@ -96,7 +96,7 @@ def simulate(
     `workers` threads share the work (default: one per core); results depend on `seed`, never on their number. `device`
     may be a CUDA device for quenched and recurrent networks; the chain runs on the CPU.
     `progress("networks", done, total)` is called as work goes on.
-    Raises UsageError for settings that make no sense, α < 2 with an unbounded activation, or a device that is not there.
+    Raises UsageError for settings that make no sense, α < 2 with an unbounded activation, or a device that is not here.
 
     >>> simulation = simulate(width=100, depth=200, sigma_w=1.0149, networks=10, inputs_per_network=1000)
     >>> simulation.counts.clusters, simulation.paths
@@ -223,8 +223,11 @@ def recipe_of(
         raise UsageError(f"ensemble {ensemble!r:.40} is not known; give one of {', '.join(get_args(Ensemble))}")
     phi = as_activation(activation)
     alpha = float(alpha)
-    check_point(alpha, 1.0, 0.0)
-    check_bounded(alpha, phi)
+    try:
+        check_point(alpha, 1.0, 0.0)
+        check_bounded(alpha, phi)
+    except CritauditError as error:  # a limit of the theory, and of what can be asked for here
+        raise UsageError(str(error)) from None
     return Recipe(
         width=_whole(width, "width", 1, _WIDEST_CHAIN),
         depth=_whole(depth, "depth", 2, _DEEPEST),
