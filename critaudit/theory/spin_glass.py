@@ -25,6 +25,9 @@ Phase: TypeAlias = Literal["ordered", "ferromagnetic", "chaotic"]
 # Up to this distance from the corner (1, 1) the boundary's series is exact to 1e-13 and root finding is not.
 _NEAR_CORNER = 1e-3
 _LARGEST = 1e6
+# Below the former a bias moves the boundary by less than 1e-6. Below the latter rounding hides where on the boundary
+# the field's mean begins, and a bias beside a mean moves the boundary by less than 1e-6.
+_NO_BIAS, _FAINT_BIAS = 1e-9, 1e-6
 
 
 class OrderParameters(NamedTuple):
@@ -34,13 +37,17 @@ class OrderParameters(NamedTuple):
     q0: float
 
 
-def boundary(j0: float) -> float:
+def boundary(j0: float, sigma_b: float = 0.0) -> float:
     """The J at which a tanh layer with mean coupling J₀ is at the edge of chaos: order below it, chaos above.
 
     It is 1 for |J₀| ≤ 1 and rises as 1 + e − e² + 35e³/9 − … with e = |J₀| − 1. Units: J₀ = N·mean(W), J² = N·var(W).
-    Raises CritauditError where `j0` is not a number of size up to a million.
+    Beyond Zhang21, biases of mean 0 and variance σ_b² add σ_b² to the variance of the field. For |J₀| ≤ 1 that keeps a
+    layer in order up to a larger J, which is `gaussian.edge_of_chaos(sigma_b)`.
+    Raises CritauditError where `j0` is not a number of size up to a million, or `sigma_b` not one from 0 on.
     """
     strength = abs(_checked(j0, "J0"))
+    if _checked(sigma_b, "sigma_b", least=0.0) > _NO_BIAS:
+        return _boundary_with_bias(strength, float(sigma_b))
     if strength <= 1.0:
         return 1.0
     excess = strength - 1.0
@@ -91,26 +98,57 @@ def _checked(value: float, name: str, least: float = -_LARGEST) -> float:
 @lru_cache(maxsize=1024)
 def _boundary_by_field(strength: float) -> float:
     """Root of J₀(v) = strength along the boundary, which is explicit in the variance v of the field."""
+    return _boundary_above(math.log(0.5 * _NEAR_CORNER), strength, 0.0)
+
+
+@lru_cache(maxsize=1024)
+def _boundary_with_bias(strength: float, sigma_b: float) -> float:
+    """The same with biases; up to some J₀ above 1 the field has no mean on the boundary, which then is one J."""
+
+    def balance(log_variance: float) -> float:
+        return _boundary_balance(0.0, math.exp(log_variance), sigma_b)
+
+    low = high = 2.0 * math.log(sigma_b)
+    while balance(high) <= 0.0:
+        high += 2.0
+    start = brentq(balance, low, high, xtol=1e-14, rtol=1e-14)
+    deviation = math.exp(0.5 * start)
+    without_mean = 1.0 / math.sqrt(expectation(_sech_fourth, 0.0, deviation))
+    if strength * (1.0 - expectation(_tanh_squared, 0.0, deviation)) <= 1.0 + 1e-6:
+        return without_mean
+    if sigma_b < _FAINT_BIAS:
+        return max(boundary(strength), without_mean)
+    return _boundary_above(start + 1e-8, strength, sigma_b)
+
+
+def _boundary_above(low: float, strength: float, sigma_b: float) -> float:
+    """The boundary's J at J₀ = strength, where the logarithm of the field's variance is above `low`."""
 
     def excess(log_variance: float) -> float:
         variance = math.exp(log_variance)
-        mean = _boundary_mean(variance)
+        mean = _boundary_mean(variance, sigma_b)
         return mean / expectation(np.tanh, mean, math.sqrt(variance)) - strength
 
-    low, high = math.log(0.5 * _NEAR_CORNER), 0.0
+    high = max(low, 0.0)
     while excess(high) < 0.0:
         high += 2.0
     variance = math.exp(brentq(excess, low, high, xtol=1e-14, rtol=1e-14))
-    mean = _boundary_mean(variance)
+    mean = _boundary_mean(variance, sigma_b)
     return 1.0 / math.sqrt(expectation(_sech_fourth, mean, math.sqrt(variance)))
 
 
-def _boundary_mean(variance: float) -> float:
-    """Mean m of the field where χ₁ = 1 and v = J²q₀ both hold: v·E sech⁴ = E tanh²."""
+def _boundary_balance(mean: float, variance: float, sigma_b: float) -> float:
+    """Zero where χ₁ = 1 and v = J²q₀ + σ_b² both hold: (v − σ_b²)·E sech⁴ = E tanh²."""
     deviation = math.sqrt(variance)
+    slopes, squares = expectation(_sech_fourth, mean, deviation), expectation(_tanh_squared, mean, deviation)
+    return (variance - sigma_b * sigma_b) * slopes - squares
+
+
+def _boundary_mean(variance: float, sigma_b: float) -> float:
+    """Mean m of the field on the boundary, where its variance is v."""
 
     def balance(mean: float) -> float:
-        return variance * expectation(_sech_fourth, mean, deviation) - expectation(_tanh_squared, mean, deviation)
+        return _boundary_balance(mean, variance, sigma_b)
 
     high = 1.0
     while balance(high) > 0.0:

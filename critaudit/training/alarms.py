@@ -186,7 +186,7 @@ class Alarms:
 
 def edge_in_words(layer: Followed, now: LayerNow) -> str:
     """Where the layer's edge is, in the terms in which it is judged (see `edges.excess`)."""
-    edge = boundary(now.j0) if layer.activation == "tanh" and layer.is_square and now.j0 is not None else None
+    edge = boundary(layer, now)
     if edge is not None:
         return f"its edge is at J = {number(edge)}"
     return f"χ₁ = {number(now.chi1 or 0.0)}; 1 is the edge"

@@ -93,7 +93,7 @@ class Recorder:
             fit_stable((ramp + 0.1 * ramp.pow(3)).numpy())
         for one in self.network.matrices:
             chi1(one.followed, 1.0, 0.0)
-        boundary(1.5)
+            boundary(one.followed, LayerNow(j0=1.5, sigma_b=0.1))
 
     @property
     def _paths(self) -> Iterator[str | None]:

@@ -111,7 +111,7 @@ def report_of(
         coverage=_coverage(header, lost),
         layer_records=layers,
         model=model,
-        findings=(*_findings(notices), *_notes(notes), *_far(layers)),
+        findings=(*_findings(notices, layers), *_notes(notes), *_far(layers)),
         advice=advice,
         provenance=Provenance(
             versions={**versions, **header.versions},
@@ -229,7 +229,7 @@ def _beyond(chaotic: int, total: int) -> str:
     )
 
 
-def _findings(notices: Sequence[Notice]) -> Iterator[Finding]:
+def _findings(notices: Sequence[Notice], layers: Sequence[Layer]) -> Iterator[Finding]:
     """Warnings as findings; of many of one kind the first ones, and how many there are."""
     counts, shown = Counter(notice.rule for notice in notices), Counter[str]()
     for notice in notices:
@@ -245,9 +245,17 @@ def _findings(notices: Sequence[Notice]) -> Iterator[Finding]:
             notice.severity,
             notice.layer,
             text,
-            _EVIDENCE.get(notice.rule, ()),
+            _evidence(notice, layers),
             _CAVEATS.get(notice.rule),
         )
+
+
+def _evidence(notice: Notice, layers: Sequence[Layer]) -> tuple[str, ...]:
+    """The measurements that the notice speaks of: χ₁ says nothing of an edge that depends on J₀."""
+    has_boundary = any(layer.name == notice.layer and "edge.boundary" in layer.measurements for layer in layers)
+    if notice.rule == "training.edge" and has_boundary:
+        return ("edge.j", "edge.boundary")
+    return _EVIDENCE.get(notice.rule, ())
 
 
 def _notes(notes: Sequence[str]) -> Iterator[Finding]:

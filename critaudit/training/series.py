@@ -29,7 +29,8 @@ _READINGS: dict[str, tuple[Reading, str]] = {
     "edge.j": (lambda now: now.j, "J = √(N·var(W)), N = fan_in"),
     "edge.chi1": (
         lambda now: now.chi1,
-        "χ₁ = σ_w²·E[φ′²] at the fixed point of the layer iterated on itself, with its own activation and bias",
+        "χ₁ = σ_w²·E[φ′²] at the fixed point of the layer iterated on itself, with its own activation and bias, "
+        "its weights without a mean",
     ),
     "entries.alpha": (lambda now: None if now.alpha is None else now.alpha[0], _STABLE),
     "entries.g_forward": (lambda now: now.g, f"g = (2N)^(1/α)·σ, N = fan_in; {_STABLE}"),
@@ -139,13 +140,12 @@ def _edge(layer: Followed, now: LayerNow) -> dict[str, Measurement]:
     reason = _NORMALISED if layer.normalised else None
     if now.chi1 is not None and now.chi1 > 0.0:
         found["edge.distance"] = measured(math.log(now.chi1), method="ln χ₁ at the last record", reason=reason)
-    if layer.activation == "tanh" and layer.is_square and now.j is not None and now.j0 is not None:
-        edge = boundary(now.j0)
-        if edge is not None:
-            found["edge.boundary"] = measured(
-                edge, method="J at which a tanh layer of this J₀ is at the edge of chaos (Zhang21, Eq. 5)"
-            )
-            found["edge.margin"] = measured(now.j - edge, method="J − J at the boundary", reason=reason)
+    edge = boundary(layer, now)
+    if edge is not None and now.j is not None:
+        sigma_b = f"σ_b = {now.sigma_b:.3g}" if now.sigma_b is not None else "no bias"
+        method = f"J at which a tanh layer of this J₀ is at the edge of chaos (Zhang21, Eq. 5; {sigma_b})"
+        found["edge.boundary"] = measured(edge, method=method)
+        found["edge.margin"] = measured(now.j - edge, method="J − J at the boundary", reason=reason)
     return found
 
 

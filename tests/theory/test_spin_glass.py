@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from critaudit.errors import CritauditError
+from critaudit.theory import gaussian
 from critaudit.theory.spin_glass import boundary, chi1, order_parameters, phase
 from critaudit.theory.spin_glass_table import BOUNDARY
 
@@ -120,3 +121,42 @@ def test_given_no_point_of_the_diagram_when_placed_then_one_line_says_so(j0: flo
 def test_the_table_for_figures_is_the_boundary() -> None:
     for j0, j in BOUNDARY:
         assert j == pytest.approx(boundary(j0), abs=1e-6)
+
+
+@pytest.mark.parametrize("sigma_b", [1e-8, 1e-5, 1e-3, 0.05, 0.3, 1.0, 4.0])
+def test_given_biases_and_no_mean_when_asked_then_the_boundary_is_the_gaussian_edge(sigma_b: float) -> None:
+    for j0 in (0.0, -0.7, 1.0):
+        assert boundary(j0, sigma_b) == pytest.approx(gaussian.edge_of_chaos(sigma_b), rel=1e-7)
+    lines = [boundary(j0, sigma_b) for j0 in np.linspace(0.0, 6.0, 61)]
+    assert all(after >= before for before, after in itertools.pairwise(lines))
+    assert max(after - before for before, after in itertools.pairwise(lines)) < 0.12  # no jump where a mean begins
+
+
+@pytest.mark.parametrize("j0", [0.0, 1.0, 1.2, 1.7, 4.0])
+def test_given_hardly_any_bias_when_asked_then_the_boundary_is_that_without(j0: float) -> None:
+    for sigma_b in (0.0, 1e-12, 0.99e-9, 1.01e-9, 0.99e-6, 1.01e-6):
+        assert boundary(j0, sigma_b) == pytest.approx(boundary(j0), abs=1e-6 + sigma_b ** (2 / 3))
+
+
+@PROPERTY
+@given(j0=st.floats(0.0, 4.0), sigma_b=st.floats(0.01, 2.0))
+def test_given_biases_when_iterated_then_small_differences_grow_above_the_boundary_alone(
+    j0: float, sigma_b: float
+) -> None:
+    z = np.linspace(-9.0, 9.0, 1201)
+    w = np.exp(-z * z / 2)
+    w /= w.sum()
+    for side in (-1, 1):
+        j = boundary(j0, sigma_b) * (1.0 + 0.01 * side)
+        mu, q0 = 0.9, 0.9
+        for _ in range(3000):
+            activity = np.tanh(j0 * mu + math.sqrt(j * j * q0 + sigma_b**2) * z)
+            mu, q0 = float(w @ activity), float(w @ activity**2)
+        growth = j * j * float(w @ np.square(1.0 - np.square(activity)))
+        assert (growth > 1.0) == (side > 0)
+
+
+def test_given_a_bias_that_is_none_when_asked_then_it_is_refused() -> None:
+    for sigma_b in (-0.1, math.nan, math.inf):
+        with pytest.raises(CritauditError, match="sigma_b"):
+            boundary(0.0, sigma_b)

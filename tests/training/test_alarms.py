@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from critaudit.report.wording import number
+from critaudit.theory import gaussian, spin_glass
 from critaudit.training.alarms import Alarms, Limits, notices
 from critaudit.training.followed import Followed
 from critaudit.training.records import LayerNow, Notice, Record
@@ -42,6 +44,23 @@ def test_an_edge_is_crossed_once_in_each_direction():
     assert found[0].layer == "a"
     assert found[0].value == pytest.approx(1.02)
     assert "its edge is at J = 1.00" in found[0].text
+
+
+@pytest.mark.parametrize("sigma_b", [0.02, 0.05, 0.2])
+def test_a_bias_keeps_a_layer_in_order_beyond_j_1_and_its_edge_is_where_chi1_is_1(sigma_b: float):
+    edge = gaussian.edge_of_chaos(sigma_b)
+    js = [0.9, 1.05 if edge > 1.05 else 1.005, 0.999 * edge, 1.02 * edge]
+    rows = [{"j_squared": j**2, "sigma_b": sigma_b, "chi1": gaussian.chi1(j, sigma_b)} for j in js]
+    found = course(rows)
+    assert [(one.step, one.severity) for one in found] == [(3, "warning")]
+    assert rows[2]["chi1"] < 1 < rows[3]["chi1"]
+    assert f"J = {number(js[3])}, its edge is at J = {number(edge)}" in found[0].text
+
+
+def test_a_mean_of_the_weights_moves_the_edge_too():
+    edge = spin_glass.boundary(2.0, 0.1)
+    rows = [{"j0": -2.0, "j_squared": (factor * edge) ** 2, "sigma_b": 0.1} for factor in (0.98, 1.02)]
+    assert [one.step for one in course(rows)] == [1]
 
 
 def test_the_edge_of_other_layers_is_chi1_and_a_normalised_layer_has_none():

@@ -137,6 +137,27 @@ def test_damaged_lines_make_a_report_partial_and_an_unfinished_log_does_not(
     assert monitor.report().coverage.problems == report_of_log(path).coverage.problems
 
 
+def test_a_crossed_edge_and_its_evidence_say_the_same():
+    model = mlp(depth=2, scale=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    monitor = follow(model, optimizer)
+    for std, bias in ((0.9, 0.1), (1.1, 0.1), (1.3, 0.1)):  # with this bias the edge is at J = 1.19
+        with torch.no_grad():
+            noise = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+            model[0].weight.copy_(std / 4 * (noise - noise.mean()) / noise.std(correction=0))
+            model[0].bias.fill_(bias)
+        train(model, optimizer, 1)
+    report = monitor.report()
+    found = [one for one in report.findings if one.rule == "training.edge" and one.layer == "0.weight"]
+    assert [one.text.partition(":")[0] for one in found] == ["Step 3"]
+    held = report.layer_records[0].measurements
+    assert found[0].evidence == ("edge.j", "edge.boundary")
+    assert (held["edge.j"].number, held["edge.boundary"].number) == (pytest.approx(1.3), pytest.approx(1.193, abs=1e-3))
+    assert "J = 1.30, its edge is at J = 1.19" in found[0].text
+    assert (held["edge.margin"].number or 0.0) > 0 < (held["edge.distance"].number or 0.0)
+    monitor.close()
+
+
 def test_many_warnings_of_a_kind_are_counted(followed: Monitor, tmp_path: Path):
     path = tmp_path / "run.jsonl"
     with path.open("a") as file:
