@@ -115,4 +115,6 @@ def _sizes(trainer: Any) -> tuple[int | None, int | None]:
     batch = getattr(loader, "batch_size", None)
     total = len(samples) if isinstance(samples, Sized) else None
     per_step = None if batch is None else int(batch) * trainer.accumulate_grad_batches * trainer.world_size
+    if total is not None and per_step is not None:
+        per_step = min(per_step, total)  # a loader may ask for more samples than there are
     return total, per_step

@@ -19,7 +19,7 @@ from critaudit.training.following import Following, Seen
 from critaudit.training.journal import Journal
 from critaudit.training.live import LiveLine
 from critaudit.training.log import Change
-from critaudit.training.optimizers import plain_optimizer
+from critaudit.training.optimizers import check_trains, plain_optimizer
 from critaudit.training.pacing import Schedule
 from critaudit.training.recording import KINDS, Recorder
 from critaudit.training.records import Notice, Record
@@ -83,7 +83,8 @@ class Monitor:
 
     In distributed training only the process of rank 0 measures and writes; elsewhere the monitor counts steps. A
     failure of the monitor itself never reaches the training: it is a RuntimeWarning and an entry of `problems`.
-    Raises UsageError for what is no optimizer, a network without weight matrices, and a log of another network.
+    Raises UsageError for what is no optimizer or that of another network, for a network without weight matrices, for a
+    batch larger than the data, and for a log of another network.
     """
 
     def __init__(
@@ -110,9 +111,15 @@ class Monitor:
         for label, size in (("dataset_size", dataset_size), ("batch_size", batch_size)):
             if size is not None and (isinstance(size, bool) or size < 1):
                 raise UsageError(f"{label} is {size}; a number of samples from 1 on is expected, or None")
+        if dataset_size is not None and batch_size is not None and batch_size > dataset_size:
+            raise UsageError(
+                f"batch_size is {batch_size}, more than the {dataset_size} samples of dataset_size; give the "
+                "number of training samples and the number of those per optimizer step"
+            )
         schedule = Schedule(every, KINDS if spectra else KINDS[:-1])
         self.optimizer = plain_optimizer(optimizer)
         self.network = follow(model, activation=activation)
+        check_trains(self.optimizer, self.network.module, model)
         self._sizes = dataset_size, batch_size
         seen = None
         if _rank() == 0:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from critaudit.advice.course import OptimizerSetting
 from critaudit.advice.optimizers import setting_of
 from critaudit.errors import UsageError
+from critaudit.report.wording import plural
 from critaudit.text import kind_of
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 _WRAPPERS = 8
 
@@ -32,6 +34,23 @@ def plain_optimizer(optimizer: object) -> torch.optim.Optimizer:
     raise UsageError(
         f"optimizer: {kind_of(optimizer)} was given; a torch.optim.Optimizer is expected (one Monitor per optimizer)"
     )
+
+
+def check_trains(optimizer: torch.optim.Optimizer, *modules: nn.Module) -> None:
+    """Raise UsageError where certainly no parameter of the optimizer is one of the modules'.
+
+    Wrappers that train flat pieces of the weights, or copies in another precision, leave it open: those pass.
+    """
+    own = {id(one): one.dtype for module in modules for one in module.parameters()}
+    trained = [one for group in optimizer.param_groups for one in group["params"]]
+    if any(id(one) in own for one in trained):
+        return
+    flat = all(one.ndim < 2 for one in trained)
+    if not flat and {one.dtype for one in trained} & set(own.values()):
+        raise UsageError(
+            f"optimizer: none of its {plural(len(trained), 'parameter')} is one of this network "
+            f"({kind_of(modules[0])}); give the optimizer that trains it"
+        )
 
 
 def settings_now(optimizer: torch.optim.Optimizer) -> list[OptimizerSetting | None]:

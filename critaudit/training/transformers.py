@@ -33,9 +33,11 @@ class MonitorCallback(_Base):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Weights and optimizer are in place, also those of a checkpoint."""
         samples = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        total = len(samples) if isinstance(samples, Sized) else None
+        per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         options = {
-            "dataset_size": len(samples) if isinstance(samples, Sized) else None,
-            "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            "dataset_size": total,
+            "batch_size": per_step if total is None else min(per_step, total),  # the last batch may be all there is
             "start": state.global_step,
             **self._options,
         }

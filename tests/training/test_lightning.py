@@ -41,10 +41,18 @@ def module(lightning: Any) -> Any:
     return Module()
 
 
-def fit(lightning: Any, callbacks: list[Any], folder: Path, *, epochs: int = 2, resume: Path | None = None) -> Any:
+def fit(
+    lightning: Any,
+    callbacks: list[Any],
+    folder: Path,
+    *,
+    epochs: int = 2,
+    resume: Path | None = None,
+    batch: int = BATCH // 2,
+) -> Any:
     lightning.seed_everything(0, verbose=False)
     model = module(lightning)
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), batch_size=BATCH // 2, shuffle=True)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), batch_size=batch, shuffle=True)
     trainer = lightning.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -82,6 +90,13 @@ def test_a_trainer_is_followed_without_a_change_of_its_training(lightning: Any, 
     log = read_log(tmp_path / "run.jsonl")
     assert log.restarts == (steps,)
     assert [record.step for record in log.records] == list(range(SAMPLES // BATCH * 3 + 1))
+
+
+def test_a_loader_that_asks_for_more_samples_than_there_are_gives_what_there_is(lightning: Any, tmp_path: Path):
+    callback = adapter_of().MonitorCallback(log=tmp_path / "run.jsonl")
+    fit(lightning, [callback], tmp_path, epochs=1, batch=SAMPLES)  # two batches are accumulated
+    log = read_log(tmp_path / "run.jsonl")
+    assert (log.header.dataset_size, log.header.batch_size) == (SAMPLES, SAMPLES)
 
 
 def test_numbers_reach_the_trainers_loggers_and_an_exception_ends_the_log(lightning: Any, tmp_path: Path):

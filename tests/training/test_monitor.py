@@ -379,6 +379,8 @@ def test_what_cannot_be_followed_is_said_in_one_line():
         ({"every": 0}, "from 1 on"),
         ({"every": {"colours": 3}}, "no kind of measurement"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 9}, "more than the 8 samples"),
+        ({"optimizer": torch.optim.SGD(mlp().parameters(), lr=0.1)}, r"none of its 8 parameters .* \(a Sequential\)"),
     ):
         options = {"model": model, "optimizer": optimizer, "dataset_size": 8, "batch_size": 4, "quiet": True} | wrong
         with pytest.raises(UsageError, match=words):
@@ -387,6 +389,27 @@ def test_what_cannot_be_followed_is_said_in_one_line():
     with pytest.raises(UsageError, match="nothing was recorded"):
         monitor.report()
     monitor.close()
+
+
+def test_an_optimizer_is_refused_only_where_it_certainly_trains_another_network():
+    other, model = mlp(), mlp()
+    shared = nn.Sequential(model, other)
+    flat = nn.Parameter(torch.cat([one.detach().reshape(-1) for one in model.parameters()]))  # as of DeepSpeed
+    copies = [nn.Parameter(one.detach().double()) for one in model.parameters()]  # as of apex, there in float32
+    accepted = (
+        [*other.parameters(), model[0].bias],
+        shared.parameters(),
+        torch.compile(model, backend="eager").parameters(),
+        nn.DataParallel(model).parameters(),
+        [flat],
+        copies,
+    )
+    for parameters in accepted:
+        follow(model, torch.optim.SGD(parameters, lr=0.1)).close()
+    parametrised = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)), nn.Tanh())
+    follow(parametrised, torch.optim.SGD([parametrised[0].parametrizations.weight.original1], lr=0.1)).close()
+    with pytest.raises(UsageError, match="none of its"):
+        follow(parametrised, torch.optim.SGD(model.parameters(), lr=0.1))
 
 
 def test_the_default_interval_keeps_the_overhead_small():

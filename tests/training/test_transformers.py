@@ -27,7 +27,7 @@ class Texts(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": self.tokens[place], "labels": (self.tokens[place, 0] > 25).long()}
 
 
-def fit(folder: Path, callbacks: list[Any], *, epochs: int = 2, resume: str | None = None) -> Any:
+def fit(folder: Path, callbacks: list[Any], *, epochs: int = 2, resume: str | None = None, batch: int = 4) -> Any:
     transformers.set_seed(0)
     config = transformers.BertConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, num_labels=2
@@ -35,7 +35,7 @@ def fit(folder: Path, callbacks: list[Any], *, epochs: int = 2, resume: str | No
     model = transformers.BertForSequenceClassification(config)
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=4,
+        per_device_train_batch_size=batch,
         gradient_accumulation_steps=2,
         num_train_epochs=epochs,
         use_cpu=True,
@@ -73,3 +73,11 @@ def test_a_trainer_is_followed_resumed_and_not_changed(tmp_path: Path):
     log = read_log(tmp_path / "run.jsonl")
     assert log.restarts == (6,)
     assert [record.step for record in log.records] == list(range(13))
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it(tmp_path: Path):
+    from critaudit.training.transformers import MonitorCallback
+
+    fit(tmp_path / "a", [MonitorCallback(log=tmp_path / "run.jsonl")], epochs=1, batch=40)
+    log = read_log(tmp_path / "run.jsonl")
+    assert (log.header.dataset_size, log.header.batch_size) == (48, 48)
