@@ -50,7 +50,7 @@ def load(path: str | Path) -> Report:
     try:
         document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise CritauditError(f"{source}: not valid JSON ({error}); is the file complete?") from error
+        raise CritauditError(f"{source}: {_no_json(text, error)}") from error
     return from_dict(document, origin=str(source))
 
 
@@ -68,6 +68,16 @@ def from_dict(data: object, *, origin: str = "report") -> Report:
         advice=tuple(_advice(node) for node in root.get("advice").elements()),
         provenance=_provenance(_object(root.get("provenance"))),
     )
+
+
+def _no_json(text: str, error: Exception) -> str:
+    """What the text is instead of one JSON document."""
+    if not isinstance(error, json.JSONDecodeError) or error.msg != "Extra data":
+        return f"not valid JSON ({error}); is the file complete?"
+    if '"schema":"critaudit.training/' in text[:200]:
+        return "this is the log of a training and no report; critaudit render makes one of it"
+    where = f"line {error.lineno} column {error.colno}"
+    return f"neither a report that critaudit wrote nor a Monitor's log: more follows after a JSON document ({where})"
 
 
 def _refuse_constant(constant: str) -> NoReturn:

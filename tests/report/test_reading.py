@@ -98,6 +98,8 @@ def test_given_a_document_that_is_no_object_then_one_line_says_so(document: obje
         (b"{", "not valid JSON"),
         (b'{"schema": NaN}', "holds NaN"),
         (json.dumps(MINIMAL).encode()[:-1] + b', "provenance": {"seconds": 1e999}}', "finite number"),
+        (b'{"a": 1}\n{"b": 2}\n', "neither a report that critaudit wrote nor a Monitor's log"),
+        (b'{"kind":"start","schema":"critaudit.training/1"}\n{"kind":"end"}\n', "the log of a training"),
         (b"[" * 200_000, "not valid JSON"),
         (b'{"a":' * 100_000, "not valid JSON"),
         (b"1" * 5000, "not valid JSON"),
