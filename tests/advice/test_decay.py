@@ -192,7 +192,9 @@ def test_a_live_network_at_balance_follows_the_proportional_rule() -> None:
     advice = weight_decay(network, optimizer=optimizer)
     torch.testing.assert_close((network.state_dict(), optimizer.state_dict()), before, rtol=0, atol=0)
     first = advice.layers[0]
-    assert first.weight_decay.number == pytest.approx(10.0 * first.j_squared, rel=0.01)
+    assert first.target.number is not None
+    assert first.target.number > 1.0  # the biases
+    assert first.weight_decay.number == pytest.approx(10.0 * first.j_squared / first.target.number, rel=0.01)
     young, younger = live(lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1))
     assert weight_decay(young, optimizer=younger).weight_decay.status == "undetermined"
 

@@ -19,8 +19,14 @@ def one(**changes: object) -> LayerCourse:
 
 
 @pytest.mark.parametrize(("j0", "edge"), [(0.0, 1.0), (-0.7, 1.0), (1.5, spin_glass.boundary(1.5) ** 2)])
-def test_square_tanh_layers_have_zhang21s_boundary(j0: float, edge: float) -> None:
-    assert target(one(j0=(j0,), sigma_b=0.4)).number == pytest.approx(edge)
+def test_square_tanh_layers_have_zhang21s_boundary_which_biases_raise(j0: float, edge: float) -> None:
+    for sigma_b in (None, 0.0):
+        assert target(one(j0=(j0,), sigma_b=sigma_b)).number == pytest.approx(edge)
+    biased = target(one(j0=(j0,), sigma_b=0.4))
+    assert biased.number == pytest.approx(spin_glass.boundary(j0, 0.4) ** 2)
+    assert "σ_b = 0.4" in (biased.method or "")
+    if abs(j0) <= 1.0:
+        assert biased.number == pytest.approx(gaussian.edge_of_chaos(0.4) ** 2)
 
 
 def test_other_shapes_and_activations_have_the_gaussian_edge_at_their_bias() -> None:

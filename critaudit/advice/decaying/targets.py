@@ -20,10 +20,10 @@ _UNKNOWN = "what follows this layer is not known (an output has no edge of chaos
 def target(layer: LayerCourse, *, activation: str | None = None) -> Measurement:
     """J*² = fan_in·var(W) at the edge of chaos of `layer`, at its last J₀ and σ_b.
 
-    Square dense tanh layers: the square of Zhang21's boundary at J₀ (Eq. 5). Other shapes and activations: σ_w² of the
-    Gaussian edge χ₁ = 1 at the layer's σ_b, where fan_in·var(W) is σ_w² (Poole 2016; Hayou 2019). For activations of
-    two straight lines (ReLU: 2) χ₁ is the same for every signal: the edge is a borderline of stability, and holds
-    whatever the bias. `activation` counts where the layer's own is not known.
+    Square dense tanh layers: the square of Zhang21's boundary at J₀ (Eq. 5), which biases raise. Other shapes and
+    activations: σ_w² of the Gaussian edge χ₁ = 1 at the layer's σ_b, where fan_in·var(W) is σ_w² (Poole 2016; Hayou
+    2019). For activations of two straight lines (ReLU: 2) χ₁ is the same for every signal: the edge is a borderline of
+    stability, and holds whatever the bias. `activation` counts where the layer's own is not known.
 
     Not applicable, with the reason, to outputs, embeddings, recurrent gates and layers before a normalisation, which
     undoes the scale of their weights; undetermined where the activation is unknown or the edge is not stable.
@@ -41,7 +41,7 @@ def target(layer: LayerCourse, *, activation: str | None = None) -> Measurement:
         return undetermined(_UNKNOWN)
     try:
         if phi == "tanh" and _is_square(layer) and layer.j0:
-            return _boundary(layer.j0[-1])
+            return _boundary(layer.j0[-1], layer.sigma_b)
         return _gaussian(phi, layer.sigma_b)
     except CritauditError as error:
         return undetermined(str(error))
@@ -65,11 +65,13 @@ def _is_square(layer: LayerCourse) -> bool:
     return layer.kind in _DENSE and len(layer.shape) == 2 and layer.shape[0] == layer.shape[1]
 
 
-def _boundary(j0: float) -> Measurement:
+def _boundary(j0: float, sigma_b: float | None) -> Measurement:
     from critaudit.theory import spin_glass
 
+    bias = f", σ_b = {number(sigma_b)}" if sigma_b else ""
     return measured(
-        spin_glass.boundary(j0) ** 2, method=f"square of the boundary J at J₀ = {number(j0)} (Zhang21, Eq. 5)"
+        spin_glass.boundary(j0, sigma_b or 0.0) ** 2,
+        method=f"square of the boundary J at J₀ = {number(j0)}{bias} (Zhang21, Eq. 5)",
     )
 
 
