@@ -106,7 +106,19 @@ def test_given_a_document_that_is_no_object_then_one_line_says_so(document: obje
         (b"\xff\xfe\x00", "not a text file in UTF-8"),
         (b"PK\x03\x04\x80", "not a text file in UTF-8"),
     ],
-    ids=["empty", "cut", "nan", "infinite", "deep lists", "deep objects", "long number", "utf-16", "zip"],
+    ids=[
+        "empty",
+        "cut",
+        "nan",
+        "infinite",
+        "lines",
+        "log",
+        "deep lists",
+        "deep objects",
+        "long number",
+        "utf-16",
+        "zip",
+    ],
 )
 def test_given_a_file_that_is_no_report_then_one_line_says_so(content: bytes, complaint: str, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
