@@ -28,7 +28,8 @@ def _bases() -> tuple[Any, ...]:
 class MonitorCallback(*_bases()):  # type: ignore[misc]
     """Follows the training of a Trainer: `Trainer(callbacks=[MonitorCallback(log="run.jsonl", report="run.html")])`.
 
-    `options` are those of `critaudit.Monitor`. Where they do not say `dataset_size` and `batch_size`, both are taken
+    `options` are those of `critaudit.Monitor`; it is `quiet` unless they say otherwise, so that warnings are in the log
+    and the report alone, and with `callbacks`. Where they do not say `dataset_size` and `batch_size`, both are taken
     from the training's data loader (batches of all processes and accumulated ones together). Numbers go to the
     trainer's loggers, unless `scalars` is False; `report` is where the HTML is written at the end. `optimizer` chooses
     among several. `monitor` is the Monitor, None before the training starts.

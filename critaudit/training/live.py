@@ -1,7 +1,11 @@
-"""The line in the terminal: where a training stands, rewritten at every record. Only on a terminal; else nothing."""
+"""What a training says while it runs: a line in the terminal, rewritten at every record, and its warnings above it.
+
+Where standard error is no terminal (a file, a cluster's log) there is no such line, and each warning is a line of text.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -21,15 +25,15 @@ _MARKS = {"problem": "■", "warning": "▲", "info": "●"}
 
 
 class LiveLine:
-    """One line on standard error. `quiet`, or a stream that is no terminal, keeps it silent."""
+    """One line on standard error, on a terminal only, and notices, on any stream. `quiet` keeps both silent."""
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
         self._console: Console | None = None
-        self._open = False
+        self._open, self._quiet = False, quiet
         if quiet:
             return
         if console is None:
-            if not sys.stderr.isatty():
+            if sys.stderr is None or not sys.stderr.isatty():
                 return
             from rich.console import Console
 
@@ -53,8 +57,13 @@ class LiveLine:
         self._open = True
 
     def say(self, notice: Notice) -> None:
-        """Print a notice above the line, to stay."""
+        """Print a notice above the line, to stay; without a terminal, as a line of its own."""
         if self._console is None:
+            if not self._quiet and sys.stderr is not None:
+                with contextlib.suppress(OSError, ValueError):  # a closed stream is no failure of the monitor
+                    text = f"critaudit: {notice.severity}: {printable(notice.text, limit=400)}\n"
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
             return
         from rich.text import Text
 

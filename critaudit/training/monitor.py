@@ -79,7 +79,8 @@ class Monitor:
     training's time. `log` is a JSONL file, which a repeated training goes on with (`fsync`: every line to the disk).
     `sinks` take scalars (`critaudit.training.sinks`), `callbacks` each warning. `activation` names the nonlinearity
     behind layers whose declaration does not tell. `scaler` is the GradScaler of mixed precision, `start` the number of
-    steps that were done before, where the optimizer does not count them. `quiet` switches the line in the terminal off.
+    steps that were done before, where the optimizer does not count them. Standard error gets each
+    warning and, where it is a terminal, a line that is rewritten at every record; `quiet` switches both off.
 
     In distributed training only the process of rank 0 measures and writes; elsewhere the monitor counts steps. A
     failure of the monitor itself never reaches the training: it is a RuntimeWarning and an entry of `problems`.

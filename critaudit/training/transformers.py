@@ -20,7 +20,8 @@ _Base: Any = TrainerCallback
 class MonitorCallback(_Base):  # type: ignore[misc]
     """Follows the training of a Trainer: `Trainer(…, callbacks=[MonitorCallback(log="run.jsonl", report="run.html")])`.
 
-    `options` are those of `critaudit.Monitor`. Where they do not say `dataset_size` and `batch_size`, both are taken
+    `options` are those of `critaudit.Monitor`; it is `quiet` unless they say otherwise, so that warnings are in the log
+    and the report alone, and with `callbacks`. Where they do not say `dataset_size` and `batch_size`, both are taken
     from the data loader and the training's arguments (all processes and accumulated batches together). `report` is
     where the HTML is written at the end. `monitor` is the Monitor, None before the training begins.
     """

@@ -220,11 +220,35 @@ def test_only_a_terminal_sees_the_line_and_a_warning_stays_above_it():
     assert rows[1].rstrip("\r ").endswith("step 3")
     assert all(len(part) <= 60 for part in rows[0].split("\r"))
     pipe = io.StringIO()
-    for quiet in (LiveLine(console=Console(file=pipe)), LiveLine(quiet=True), LiveLine()):
+    for quiet in (LiveLine(console=Console(file=pipe)), LiveLine(quiet=True), LiveLine()):  # tests have no terminal
         quiet.show("anything")
         quiet.close()
         assert not quiet.shown
     assert pipe.getvalue() == ""
+
+
+def test_without_a_terminal_each_warning_is_a_line_unless_quiet(capsys: pytest.CaptureFixture[str]):
+    for quiet in (False, True):
+        model = mlp(scale=0.7)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with follow(model, optimizer, quiet=quiet) as monitor:
+            train(model, optimizer, 1)
+            with torch.no_grad():
+                model[2].weight.mul_(2.0)
+            train(model, optimizer, 1)
+        assert monitor.warnings
+        expected = "".join(f"critaudit: {notice.severity}: {notice.text}\n" for notice in monitor.warnings)
+        assert capsys.readouterr() == ("", "" if quiet else expected)
+
+
+def test_a_closed_stream_is_no_failure_of_the_monitor(monkeypatch: pytest.MonkeyPatch):
+    closed = io.StringIO()
+    live = LiveLine()
+    closed.close()
+    for stream in (closed, None):
+        monkeypatch.setattr("sys.stderr", stream)
+        live.say(Notice("training.edge", "warning", 2, "0", None, "Step 2: crossed."))
+    assert not LiveLine().shown
 
 
 def test_the_line_shows_an_advised_decay_as_soon_as_it_is_determined(monkeypatch: pytest.MonkeyPatch):
