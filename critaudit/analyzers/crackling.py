@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from critaudit.laws.crackling.results import ClassDistance, Crackling, Estimate, PowerLaw, SizeScaling, VerdictKind
 from critaudit.measurement import Measurement, measured, undetermined
 from critaudit.report.record import Finding, Severity
+from critaudit.report.wording import within
 
 VERDICTS: Mapping[VerdictKind, str] = {
     "undetermined": "undetermined",
@@ -28,10 +29,17 @@ _LAWS = {
     "stretched_exponential": "stretched exponential",
     "power_law_with_cutoff": "power law with cut-off",
 }
-_INTERVAL = "interval by cluster bootstrap with corrections to scaling, stretched to the value"
-_FIT = f"maximum likelihood truncated at both ends; {_INTERVAL}"
-_SLOPE = f"weighted least squares of ln⟨S⟩ on ln D; {_INTERVAL}"
-_COLLAPSE = f"least NMSE of profiles; {_INTERVAL}"
+_FIT = "maximum likelihood truncated at both ends"
+_SLOPE = "weighted least squares of ln⟨S⟩ on ln D"
+_COLLAPSE = "least NMSE of profiles"
+_BOOTSTRAP = "interval by cluster bootstrap"
+_COMPARED = ("tau_excess", "alpha", "slope_excess", "dcc")
+_EVIDENCE = (
+    "verdict",
+    "classes",
+    *(f"{name}{end}" for name in _COMPARED for end in ("_corrected", "")),
+    "branching_ratio",
+)
 _CAVEAT = (
     "Power laws of strengths above a threshold arise from any correlated noise; exponents mean something only beside "
     "those of null models of the same size, and over the range that is stated."
@@ -61,19 +69,40 @@ def findings(
     """The verdict as a finding, with what it rests on. `text` is the verdict in plain language."""
     evidence = [
         f"{prefix}{name}"
-        for name in ("verdict", "classes", "tau_excess", "alpha", "slope_excess", "dcc", "branching_ratio")
+        for name in _EVIDENCE
         if f"{prefix}{name}" in measured_ones and measured_ones[f"{prefix}{name}"].status == "measured"
     ]
     if evidence:
         yield Finding("avalanche.verdict", severity, None, text, tuple(evidence), _CAVEAT)
 
 
-def exponent(estimate: Estimate | None, reason: str, *, n: float, method: str) -> Measurement:
-    """An estimate as a measurement; where there is an estimate without an interval, the reason is kept beside it."""
+def exponent(estimate: Estimate | None, reason: str, *, n: float, method: str, corrected: str = "") -> Measurement:
+    """The plain value as a measurement; where it has no interval, the reason is kept beside it.
+
+    `corrected` says for what the value is corrected that the interval is about, and how the interval was made.
+    """
     number = round(n)
     if estimate is None:
         return undetermined(reason, n=number, method=method)
+    if estimate.corrected is not None and corrected:
+        shown = within(estimate.corrected, estimate.unstretched)
+        method = f"{method}; corrected for {corrected}: {shown}, which the interval is about, stretched to the value"
     return measured(estimate.value, interval=estimate.interval, n=number, method=method, reason=estimate.reason or None)
+
+
+def both(
+    name: str, estimate: Estimate | None, reason: str, *, n: float, method: str, bootstrap: str = _BOOTSTRAP
+) -> dict[str, Measurement]:
+    """The value of the plain fit, and under `<name>_corrected` the one with corrections to scaling, if there is one."""
+    result = {name: exponent(estimate, reason, n=n, method=f"{method}; {bootstrap}", corrected="scaling")}
+    if estimate is not None and estimate.corrected is not None:
+        result[f"{name}_corrected"] = measured(
+            estimate.corrected,
+            interval=estimate.unstretched,
+            n=round(n),
+            method=f"{method}, with corrections to scaling; {bootstrap}",
+        )
+    return result
 
 
 def series(values: ArrayLike) -> Measurement:
@@ -91,26 +120,27 @@ def _numbers(found: Crackling, depth: int) -> dict[str, Measurement]:
             VERDICTS[found.verdict.kind], n=round(n), method="excess sizes and durations, beside null models",
             reason=found.verdict.text,
         ),
-        "tau": exponent(total.size.exponent, total.size.reason, n=_inside(total.size), method=_FIT),
-        "tau_excess": exponent(excess.size.exponent, excess.size.reason, n=_inside(excess.size), method=_FIT),
-        "alpha": exponent(found.duration.exponent, found.duration.reason, n=_inside(found.duration), method=_FIT),
-        "slope": exponent(_slope(total), no_slope, n=n, method=_SLOPE),
-        "slope_excess": exponent(_slope(excess), no_slope, n=n, method=_SLOPE),
-        "collapse_exponent": exponent(
-            excess.collapse_exponent, "fewer than three durations have profiles", n=n, method=_COLLAPSE
+        **both("tau", total.size.exponent, total.size.reason, n=_inside(total.size), method=_FIT),
+        **both("tau_excess", excess.size.exponent, excess.size.reason, n=_inside(excess.size), method=_FIT),
+        **both("alpha", found.duration.exponent, found.duration.reason, n=_inside(found.duration), method=_FIT),
+        **both("slope", _slope(total), no_slope, n=n, method=_SLOPE),
+        **both("slope_excess", _slope(excess), no_slope, n=n, method=_SLOPE),
+        **both(
+            "collapse_exponent", excess.collapse_exponent, "fewer than three durations have profiles", n=n,
+            method=_COLLAPSE,
         ),
         "predicted_slope": (
             measured(excess.relation, n=round(n), method="(α − 1)/(τ − 1), excess sizes")
             if excess.relation is not None
             else undetermined("needs exponents of sizes, above 1, and of durations")
         ),
-        "dcc": exponent(
-            excess.mismatch, "needs all three exponents", n=n,
-            method="excess sizes; interval by cluster bootstrap with corrections to scaling and systematic errors",
+        **both(
+            "dcc", excess.mismatch, "needs all three exponents", n=n, method="excess sizes",
+            bootstrap=f"{_BOOTSTRAP} and systematic errors",
         ),
         "branching_ratio": exponent(
             found.branching_ratio, "fewer than three lags have enough pairs", n=n,
-            method="multistep regression; interval by jackknife over clusters",
+            method="multistep regression; interval by jackknife over clusters", corrected="the bias of a ratio",
         ),
         "number": measured(round(n)),
         "paths": measured(round(found.paths)),
@@ -121,6 +151,10 @@ def _numbers(found: Crackling, depth: int) -> dict[str, Measurement]:
     }  # fmt: skip
     if excess.collapse is not None:
         result["collapse_error"] = measured(excess.collapse.mismatch, n=len(excess.collapse.durations))
+    if excess.corrected_relation is not None:
+        result["predicted_slope_corrected"] = measured(
+            excess.corrected_relation, n=round(n), method="(α − 1)/(τ − 1), excess sizes, corrected exponents"
+        )
     if found.verdict.classes:
         result["classes"] = measured(found.verdict.classes, method="Mahalanobis distance, p ≥ 0.05")
     return result

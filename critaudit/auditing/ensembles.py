@@ -148,9 +148,9 @@ def _estimate_of(found: Crackling, name: str) -> Estimate | None:
 
 def _one_exponent(name: str, by_width: dict[int, Estimate | None]) -> dict[str, Measurement]:
     rows = [
-        (float(width), one.corrected, one.error, one.interval)
+        (float(width), one.corrected, one.error, one.unstretched)
         for width, one in by_width.items()
-        if one is not None and one.corrected is not None and one.error and one.interval is not None
+        if one is not None and one.corrected is not None and one.error and one.unstretched is not None
     ]
     if not rows:
         return {
@@ -168,7 +168,11 @@ def _one_exponent(name: str, by_width: dict[int, Estimate | None]) -> dict[str, 
     limit = extrapolate([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
     said = "errors stretched: the widths do not lie on a line" if limit.stretched else None
     result[f"avalanche.limit_{name}"] = measured(
-        limit.limit, interval=limit.interval, n=len(rows), method="weighted straight line in 1/N", reason=said
+        limit.limit,
+        interval=limit.interval,
+        n=len(rows),
+        method="weighted straight line in 1/N of the exponents corrected for scaling",
+        reason=said,
     )
     return result
 

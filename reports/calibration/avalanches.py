@@ -296,10 +296,7 @@ def _covered(law: Law, correlation: float, runs: int) -> str:
 
 def _unstretched(estimate: Estimate, truth: float) -> bool:
     """Whether the interval would cover if it were not stretched, at one end at most, to contain the plain value."""
-    if estimate.interval is None or estimate.corrected is None:
-        return False
-    low, high = estimate.interval
-    return abs(truth - estimate.corrected) <= min(high - estimate.corrected, estimate.corrected - low)
+    return estimate.unstretched is not None and estimate.unstretched[0] <= truth <= estimate.unstretched[1]
 
 
 def _false_laws(runs: int) -> list[str]:

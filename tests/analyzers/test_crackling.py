@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from critaudit.analyzers.crackling import VERDICTS, exponent, findings, measurements
+from critaudit.analyzers.crackling import VERDICTS, both, exponent, findings, measurements
 from critaudit.dynamics.avalanches import simulate
 from critaudit.laws.crackling.estimation import estimate
 from critaudit.laws.crackling.results import Crackling, Estimate
@@ -87,6 +87,38 @@ def test_given_an_estimate_when_measured_then_interval_and_reason_are_kept() -> 
     assert (held.number, held.interval, held.n, held.reason) == (1.5, (1.4, 1.6), 100, None)
     assert exponent(Estimate(1.5, None, None, None, "few"), "", n=1, method="m").reason == "few"
     assert exponent(None, "why", n=1, method="m").status == "undetermined"
+
+
+def test_given_an_estimate_when_measured_then_plain_and_corrected_values_have_their_own_names_and_intervals() -> None:
+    held = both("tau", Estimate(1.28, (1.28, 1.34), 1.31, 0.015, unstretched=(1.285, 1.34)), "", n=9, method="m")
+    assert (held["tau"].number, held["tau"].interval) == (1.28, (1.28, 1.34))
+    assert "corrected for scaling: 1.31, which the interval is about" in str(held["tau"].method)
+    assert (held["tau_corrected"].number, held["tau_corrected"].interval) == (1.31, (1.285, 1.34))
+    assert list(both("tau", Estimate(1.5, None, None, None, "few"), "", n=1, method="m")) == ["tau"]
+    assert list(both("tau", None, "why", n=1, method="m")) == ["tau"]
+
+
+def test_given_random_walks_when_reported_then_corrected_exponents_are_those_that_are_compared(
+    null: Crackling,
+) -> None:
+    held = measurements(null, depth=300)
+    names = ("tau_excess", "alpha", "slope_excess")
+    centre = [held[f"avalanche.{name}_corrected"].number for name in names]
+    assert centre == pytest.approx(list(null.excess.centre))  # type: ignore[arg-type]
+    for name in (*names, "tau", "slope", "dcc"):
+        corrected, plain = held[f"avalanche.{name}_corrected"], held[f"avalanche.{name}"]
+        for one in (corrected, plain):
+            assert one.interval is not None
+            assert one.interval[0] <= one.number <= one.interval[1]
+        low, high = plain.interval  # type: ignore[misc]
+        below, above = corrected.interval  # type: ignore[misc]
+        assert low == min(below, plain.number)
+        assert high == max(above, plain.number)
+        assert "corrected" in describe(f"avalanche.{name}_corrected").label
+        assert "plain fit" in describe(f"avalanche.{name}").label
+    predicted = held["avalanche.predicted_slope_corrected"].number
+    assert predicted == pytest.approx((centre[1] - 1) / (centre[0] - 1))
+    assert held["avalanche.dcc_corrected"].number == pytest.approx(abs(predicted - centre[2]))
 
 
 def test_given_measurements_when_found_then_one_finding_with_evidence_that_exists(null: Crackling) -> None:

@@ -29,12 +29,16 @@ def crackling() -> dict[str, Measurement]:
     places, durations = (np.arange(8) + 0.5) / 8, np.array([10.0, 100.0])
     before = durations[:, np.newaxis] * places * (1 - places)
     held = {
+        # The plain fits lie off the centre of the cloud.
         "verdict": measured("classes not excluded", n=1000, reason="agrees"),
         "number": measured(1000),
         "tau": measured(1.5, interval=(1.45, 1.55)),
-        "tau_excess": measured(1.5, interval=(1.46, 1.54)),
-        "alpha": measured(2.0, interval=(1.9, 2.1)),
-        "slope_excess": measured(2.0, interval=(1.95, 2.05)),
+        "tau_excess": measured(1.42, interval=(1.42, 1.54)),
+        "tau_excess_corrected": measured(1.5, interval=(1.46, 1.54)),
+        "alpha": measured(1.9, interval=(1.9, 2.1)),
+        "alpha_corrected": measured(2.0, interval=(1.9, 2.1)),
+        "slope_excess": measured(1.9, interval=(1.9, 2.05)),
+        "slope_excess_corrected": measured(2.0, interval=(1.95, 2.05)),
         "predicted_slope": measured(2.0),
         "dcc": measured(0.01, interval=(0.0, 0.1)),
         "collapse_exponent": measured(2.0),

@@ -42,7 +42,7 @@ def test_given_fits_when_drawn_then_lines_span_their_range_and_the_legend_has_ex
     report: Report,
 ) -> None:
     drawn = traces(report, "avalanche_distributions")
-    line = drawn["durations: α = 2.00 (1.90 – 2.10), 2.00 decades"]
+    line = drawn["durations: α = 1.90, corrected 2.00 (1.90 – 2.10), 2.00 decades"]
 
     assert (line["x"], line["y"]) == ([5.0, 500.0], [0.04, 4e-6])
     assert len(drawn["total sizes, Σ s"]["x"]) == 40
@@ -63,7 +63,7 @@ def test_given_mean_sizes_when_drawn_then_bars_are_the_intervals_and_the_caption
 
     assert marks["error_y"]["array"] == pytest.approx([0.1 * y for y in marks["y"]], rel=1e-3)
     meta = report.figures.spec("avalanche_mean_size")["layout"]["meta"]
-    assert "2.00 (1.95 – 2.05)" in meta["title"]
+    assert "1.90, corrected 2.00 (1.95 – 2.05)" in meta["title"]
     assert "0.0100 (0 – 0.100)" in meta["caption"]
 
 
@@ -89,7 +89,10 @@ def test_given_a_cloud_when_drawn_then_the_ellipse_holds_95_per_cent_of_it(repor
         rim = np.array([ellipse["x"], ellipse["y"]])
         cloud = np.stack([x, y])
         covariance = np.cov(cloud, bias=True)
-        centre = cloud.mean(axis=1, keepdims=True)
+        exponents = {"tau": "tau_excess", "alpha": "alpha", "slope": "slope_excess"}
+        centre = np.array(
+            [[report.model[f"avalanche.{exponents[name]}_corrected"].number] for name in (across, up)], dtype=float
+        )
         radii = np.einsum("ik,ij,jk->k", rim - centre, np.linalg.inv(covariance), rim - centre)
         np.testing.assert_allclose(radii, 5.991, rtol=2e-2)
         inside = np.einsum("ik,ij,jk->k", cloud - centre, np.linalg.inv(covariance), cloud - centre) <= 5.991
@@ -113,6 +116,42 @@ def test_given_classes_and_nulls_when_drawn_then_those_not_excluded_are_filled_a
     relation = next(trace for trace in spec["data"] if trace["name"] == "crackling relation")
     slope = (relation["y"][1] - relation["y"][0]) / (relation["x"][1] - relation["x"][0])
     assert slope == pytest.approx(2.0, abs=0.01)
+
+
+def test_given_plain_and_corrected_exponents_when_drawn_then_both_are_marked_and_named(report: Report) -> None:
+    spec = report.figures.spec("avalanche_exponents")
+    marks = [trace for trace in spec["data"] if trace["name"].startswith("exponents, ")]
+
+    assert [(mark["name"], mark["x"], mark["y"], mark["xaxis"]) for mark in marks] == [
+        ("exponents, corrected for scaling", [1.5], [2.0], "x"),
+        ("exponents, plain fits", [1.42], [1.9], "x"),
+        ("exponents, corrected for scaling", [2.0], [2.0], "x2"),
+        ("exponents, plain fits", [1.9], [1.9], "x2"),
+    ]
+    assert [mark["marker"]["symbol"] for mark in marks[:2]] == ["circle", "square-open"]
+    assert [mark["showlegend"] for mark in marks] == [True, True, False, False]
+    # The ellipse and the relation are those of the corrected exponents.
+    upper = {trace["name"]: trace for trace in spec["data"] if trace["xaxis"] == "x"}
+    assert np.mean(upper["95 % ellipse"]["x"][:-1]) == pytest.approx(1.5, abs=1e-3)
+    (x1, x2), (y1, y2) = upper["crackling relation"]["x"], upper["crackling relation"]["y"]
+    assert (y2 - y1) / (x2 - x1) == pytest.approx(2.0)
+
+
+def test_given_a_report_without_corrected_exponents_when_drawn_then_the_cloud_has_its_own_centre(
+    report: Report,
+) -> None:
+    old = replace(report, model={name: held for name, held in report.model.items() if "corrected" not in name})
+
+    drawn = traces(old, "avalanche_exponents")
+    assert "exponents, plain fits" in drawn
+    tau, alpha = (np.mean(report.model[f"avalanche.cloud_{name}"].value) for name in ("tau", "alpha"))
+    (mark,) = (
+        trace
+        for trace in old.figures.spec("avalanche_exponents")["data"]
+        if trace["name"] == "exponents, corrected for scaling" and trace["xaxis"] == "x"
+    )
+    assert (mark["x"][0], mark["y"][0]) == pytest.approx((tau, alpha), abs=1e-3)
+    assert "1.90 (1.90 – 2.05)" in old.figures.spec("avalanche_mean_size")["layout"]["meta"]["title"]
 
 
 @pytest.mark.parametrize(

@@ -131,4 +131,5 @@ def few_clusters(clusters: int) -> str:
 
 def _around(value: float, corrected: float, error: float, degrees: float) -> Estimate:
     half = float(stdtrit(degrees, 0.975)) * error
-    return Estimate(value, (min(corrected - half, value), max(corrected + half, value)), corrected, error)
+    low, high = corrected - half, corrected + half
+    return Estimate(value, (min(low, value), max(high, value)), corrected, error, unstretched=(low, high))

@@ -129,6 +129,7 @@ def _scaling(
         collapse=shapes,
         collapse_exponent=_collapse_estimate(shapes, clusters),
         relation=relation,
+        corrected_relation=None if centre is None or not centre[0] > 1.0 else float((centre[1] - 1) / (centre[0] - 1)),
         mismatch=mismatch,
         centre=centre,
         covariance=covariance,
@@ -143,6 +144,7 @@ def _scaling(
             nulls=compared,
             silent_nulls=silent,
             mismatch=mismatch,
+            centre=centre,
         ),
     )
 
@@ -202,7 +204,8 @@ def _mismatch(pure: Array, corrected: Array, cloud: Array) -> Estimate:
     low, high = (float(edge) for edge in np.quantile(drawn, [0.025, 0.975]))
     low, high = centre - math.hypot(centre - low, floor), centre + math.hypot(high - centre, floor)
     interval = (0.0, max(-low, high)) if low <= 0.0 <= high else (min(abs(low), abs(high)), max(abs(low), abs(high)))
-    return Estimate(value, (min(interval[0], value), max(interval[1], value)), abs(centre), float(drawn.std(ddof=1)))
+    stretched = (min(interval[0], value), max(interval[1], value))
+    return Estimate(value, stretched, abs(centre), float(drawn.std(ddof=1)), unstretched=interval)
 
 
 def _collapse_estimate(shapes: Collapse | None, clusters: int) -> Estimate | None:

@@ -27,7 +27,8 @@ class Estimate:
 
     `value` is the plain one: of a pure power law on the fitted range, a straight line, a ratio. `interval` is centred
     on `corrected`, which allows for corrections to scaling and a cut-off (for a ratio, for its bias), with `error` from
-    resampling clusters, and stretched so that it always contains `value`. None where there is none, as `reason` says.
+    resampling clusters, and stretched so that it always contains `value`; `unstretched` is what it was before, the
+    interval of `corrected`. None where there is none, as `reason` says.
     """
 
     value: float
@@ -35,6 +36,7 @@ class Estimate:
     corrected: float | None
     error: float | None
     reason: str = ""
+    unstretched: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +106,8 @@ class Verdict:
 class SizeScaling:
     """Everything that depends on how sizes are defined: `total` sums s, `excess` sums s − θ.
 
-    `relation` is (α − 1)/(τ − 1), `mismatch` the crackling mismatch DCC = |relation − 1/σνz|. `centre` and `covariance`
+    `relation` is (α − 1)/(τ − 1) of the plain exponents, `corrected_relation` that of the corrected ones; `mismatch` is
+    the crackling mismatch DCC = |relation − 1/σνz|, corrected in the same way. `centre` and `covariance`
     are those of (τ, α, 1/σνz), corrections allowed for, without the systematic floor; `cloud` (resamples, 3) the
     bootstrap they come from. None where an exponent or the clusters are lacking.
     """
@@ -115,6 +118,7 @@ class SizeScaling:
     collapse: Collapse | None
     collapse_exponent: Estimate | None
     relation: float | None
+    corrected_relation: float | None
     mismatch: Estimate | None
     centre: Array | None
     covariance: Array | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,11 +102,13 @@ def judge(
     nulls: Sequence[ClassDistance],
     silent_nulls: Sequence[str],
     mismatch: Estimate | None,
+    centre: Array | None = None,
 ) -> Verdict:
     """The verdict, first reason first: no power law, too short a range, too few clusters, nulls, classes.
 
-    `silent_nulls` are null models that were run and gave no power law. Nothing is called critical: the text says what
-    is in agreement with what, and on which evidence.
+    `silent_nulls` are null models that were run and gave no power law; `centre` are the corrected (τ, α, 1/σνz) that
+    distances were measured from. Nothing is called critical: the text says what is in agreement with what, and on
+    which evidence.
     """
     laws = (duration, size)
     if min(law.n for law in laws) < 1:
@@ -139,7 +142,8 @@ def judge(
         )
     if not classes:
         return Verdict("undetermined", "The exponents have no joint errors: too few durations for ⟨S⟩(D).")
-    return _compared(classes, nulls, silent_nulls, mismatch)
+    found = _compared(classes, nulls, silent_nulls, mismatch)
+    return found if centre is None else replace(found, text=f"{found.text} {_compared_ones(centre)}")
 
 
 def _too_short(laws: Sequence[PowerLaw]) -> Verdict | None:
@@ -207,13 +211,22 @@ def _compared(
     )
 
 
+def _compared_ones(centre: Array) -> str:
+    tau, alpha, slope = centre
+    return (
+        f"Compared are the exponents corrected for scaling, τ = {tau:.2f}, α = {alpha:.2f}, 1/σνz = {slope:.2f}, and "
+        "not those of the plain fits."
+    )
+
+
 def _relation(mismatch: Estimate | None) -> str:
-    if mismatch is None or mismatch.interval is None:
+    if mismatch is None or mismatch.interval is None or mismatch.corrected is None:
         return "The crackling relation could not be tested."
     low, high = mismatch.interval
+    both = f"mismatch {mismatch.corrected:.2f}, of the plain fits {mismatch.value:.2f}"
     if low <= 0.0:
-        return f"The crackling relation holds within its error (mismatch {mismatch.value:.2f}, at most {high:.2f})."
-    return f"The crackling relation is violated (mismatch {mismatch.value:.2f}, at least {low:.2f})."
+        return f"The crackling relation holds within its error ({both}, at most {high:.2f})."
+    return f"The crackling relation is violated ({both}, at least {low:.2f})."
 
 
 def _beside(nulls: Sequence[ClassDistance], silent: Sequence[str]) -> str:

@@ -40,8 +40,8 @@ def avalanche_widths(report: Report) -> Spec:
     reach = 1.0 / min(_series(report, "width_values"), default=1.0)
     return figure(
         traces,
-        title=f"Exponents at {wording.plural(count, 'width')}{told}",
-        caption="Each exponent with corrections to scaling, and its 95 % interval over clusters. Open marks at the "
+        title=f"Exponents corrected for scaling at {wording.plural(count, 'width')}{told}",
+        caption="Each exponent corrected for scaling, and its 95 % interval over clusters. Open marks at the "
         "left are limits for infinite width, from a weighted straight line in 1/N. A width without a power law over "
         "a decade is left out. All widths have the same depth and inputs of the same strength; where no weight scale "
         "was given, each has that of its own edge of chaos.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from critaudit.report import wording
 from critaudit.report.figures import axes
-from critaudit.report.figures.model_series import numbers, shown, texts
+from critaudit.report.figures.model_series import number, numbers, texts, with_corrected
 from critaudit.report.figures.points import rounded, safe
 from critaudit.report.figures.style import GUIDE, Spec, figure
 from critaudit.report.record import Report
@@ -26,27 +26,34 @@ _AROUND = ("top right", "bottom right", "bottom left", "top left")
 def avalanche_exponents(report: Report) -> Spec:
     """Two cuts through the space of exponents: the data's ellipse, the universality classes and the null models."""
     cloud = [numbers(report, f"avalanche.cloud_{name}") for name in ("tau", "alpha", "slope")]
-    centre = [_mean(column) for column in cloud]
+    names = ("tau_excess", "alpha", "slope_excess")
+    plain = [number(report, f"avalanche.{name}") for name in names]
+    centre = [number(report, f"avalanche.{name}_corrected") for name in names]
+    if not all(map(math.isfinite, centre)):  # a report of an earlier version
+        centre = [_mean(column) for column in cloud]
     classes = [numbers(report, f"avalanche.class_{name}") for name in ("tau", "alpha", "slope", "distances")]
     nulls = [numbers(report, f"avalanche.null_{name}") for name in ("tau", "alpha", "slope")]
-    sight = [_padded([*cloud[axis], *classes[axis], *nulls[axis]]) for axis in range(3)]
+    sight = [_padded([*cloud[axis], *classes[axis], *nulls[axis], *_finite(plain[axis])]) for axis in range(3)]
     traces: list[dict[str, Any]] = []
     for panel, (across, up) in (("", (0, 1)), ("2", (1, 2))):
         traces += [
             _relation(centre, panel),
             _cloud(cloud[across], cloud[up], panel),
-            _ellipse(cloud[across], cloud[up], panel),
+            _ellipse(cloud[across], cloud[up], (centre[across], centre[up]), panel),
             _classes(report, classes[across], classes[up], classes[3], panel),
             *_null_marks(report, nulls[across], nulls[up], panel),
+            *_own_marks((centre[across], centre[up]), (plain[across], plain[up]), panel),
         ]
     return figure(
         traces,
-        title=f"Exponents among classes and null models; crackling mismatch {shown(report, 'avalanche.dcc')}",
-        caption=f"Excess sizes. Small dots and the ellipse that holds 95 % of them: bootstrap resamples over clusters. "
+        title=f"Exponents among classes and null models; crackling mismatch {with_corrected(report, 'avalanche.dcc')}",
+        caption="Excess sizes. The large dot: exponents corrected for scaling, from which distances are measured. "
+        "Small dots: their bootstrap resamples over clusters; the ellipse is the 95 % region with their covariances. "
+        "The hollow square: exponents of the plain fits. "
         "Diamonds: universality classes, by number, nearest first; filled where the data do not exclude them at 5 % "
         f"(a small systematic error is allowed for as well): {_listed(report)}. Crosses: null models run beside; where "
         "the data agree with one of them, agreement with a class says nothing. Dashed: the crackling relation with the "
-        "third exponent as measured. Random walks have τ = 4/3, α = 3/2, 1/σνz = 3/2, without any critical point.",
+        "corrected third exponent. Random walks have τ = 4/3, α = 3/2, 1/σνz = 3/2, without any critical point.",
         n=len(cloud[0]),
         height=860,
         xaxis=axes.axis("size exponent τ", range=sight[0]),
@@ -64,7 +71,7 @@ def _padded(values: list[float]) -> list[float]:
 
 
 def _relation(centre: Sequence[float], panel: str) -> dict[str, Any]:
-    """(α − 1)/(τ − 1) = 1/σνz with the exponent that the panel does not show as measured."""
+    """(α − 1)/(τ − 1) = 1/σνz with the exponent that the panel does not show at its corrected value."""
     tau, _, slope = centre
     if panel == "":
         x = [1.0, max(2.0, tau)]
@@ -103,8 +110,8 @@ def _cloud(x: list[float], y: list[float], panel: str) -> dict[str, Any]:
     }
 
 
-def _ellipse(x: list[float], y: list[float], panel: str) -> dict[str, Any]:
-    """The 95 % ellipse of a Gaussian with the mean and covariances of the resamples."""
+def _ellipse(x: list[float], y: list[float], centre: tuple[float, float], panel: str) -> dict[str, Any]:
+    """The 95 % ellipse of a Gaussian about `centre` with the covariances of the resamples."""
     middle_x, middle_y = _mean(x), _mean(y)
     xx, yy, xy = (
         _mean([(a - m) * (b - n) for a, b in zip(u, v, strict=False)])
@@ -119,8 +126,8 @@ def _ellipse(x: list[float], y: list[float], panel: str) -> dict[str, Any]:
         "type": "scatter",
         "mode": "lines",
         "name": "95 % ellipse",
-        "x": [rounded(middle_x + _ELLIPSE * first * math.cos(angle)) for angle in angles],
-        "y": [rounded(middle_y + _ELLIPSE * (across * math.cos(angle) + rest * math.sin(angle))) for angle in angles],
+        "x": [rounded(centre[0] + _ELLIPSE * first * math.cos(angle)) for angle in angles],
+        "y": [rounded(centre[1] + _ELLIPSE * (across * math.cos(angle) + rest * math.sin(angle))) for angle in angles],
         "line": {"color": _DATA, "width": 2},
         "xaxis": f"x{panel}",
         "yaxis": f"y{panel}",
@@ -176,6 +183,32 @@ def _null_marks(report: Report, x: list[float], y: list[float], panel: str) -> l
         }
         for place, (name, across, up) in enumerate(zip(texts(report, "avalanche.null_names"), x, y, strict=False))
     ]
+
+
+def _own_marks(corrected: tuple[float, float], plain: tuple[float, float], panel: str) -> Iterator[dict[str, Any]]:
+    """The data's own exponents: the corrected ones, large, and those of the plain fits, small and hollow."""
+    for place, name, marker in (
+        (corrected, "corrected for scaling", {"color": _DATA, "size": 12, "symbol": "circle"}),
+        (plain, "plain fits", {"color": _DATA, "size": 9, "symbol": "square-open", "line": {"width": 2}}),
+    ):
+        if all(map(math.isfinite, place)):
+            yield {
+                "type": "scatter",
+                "mode": "markers",
+                "name": f"exponents, {name}",
+                "x": [rounded(place[0])],
+                "y": [rounded(place[1])],
+                "marker": marker,
+                "hovertemplate": f"{name}: %{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+                "xaxis": f"x{panel}",
+                "yaxis": f"y{panel}",
+                "legendgroup": name,
+                "showlegend": panel == "",
+            }
+
+
+def _finite(value: float) -> tuple[float, ...]:
+    return (value,) if math.isfinite(value) else ()
 
 
 def _listed(report: Report) -> str:

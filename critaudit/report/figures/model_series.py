@@ -31,6 +31,14 @@ def shown(report: Report, identifier: str) -> str:
     return "undetermined" if held is None else safe(wording.with_interval(held))
 
 
+def with_corrected(report: Report, identifier: str) -> str:
+    """A plain fit's number, and after it the one corrected for scaling with its interval, if there is one."""
+    plain, corrected = (report.model.get(f"{identifier}{end}") for end in ("", "_corrected"))
+    if plain is None or corrected is None or corrected.status != "measured":
+        return shown(report, identifier)
+    return safe(f"{wording.value(plain)}, corrected {wording.with_interval(corrected)}")
+
+
 def _values(report: Report, identifier: str) -> tuple[object, ...]:
     held = report.model.get(identifier)
     value = held.value if held is not None and held.status == "measured" else None

@@ -11,6 +11,26 @@ from dataclasses import replace
 
 from critaudit.report.measures.measure import Measure
 
+
+def _with_corrected(numbers: dict[str, Measure]) -> dict[str, Measure]:
+    """Behind each number that is corrected for scaling the corrected one; the labels tell the two apart."""
+    result: dict[str, Measure] = {}
+    for name, measure in numbers.items():
+        if name not in CORRECTED:
+            result[name] = measure
+            continue
+        result[name] = replace(measure, label=f"{measure.label}, plain fit")
+        result[f"{name}_corrected"] = replace(
+            measure,
+            label=f"{measure.label}, corrected for scaling",
+            meaning="Allows for corrections to scaling: what distances from classes are measured from, the figures' "
+            "main mark, and what the plain fit's interval is about.",
+        )
+    return result
+
+
+CORRECTED = ("tau", "tau_excess", "alpha", "slope", "slope_excess", "collapse_exponent", "predicted_slope", "dcc")
+
 _NUMBERS = {
     "verdict": Measure(
         "verdict on avalanches",
@@ -95,7 +115,7 @@ VARIANTS = {"": "", "n-1.": ", θ = μ − σ", "n1.": ", θ = μ + σ", "weight
 MEASURES = {
     f"avalanche.{prefix}{name}": replace(measure, label=f"{measure.label}{suffix}")
     for prefix, suffix in VARIANTS.items()
-    for name, measure in (_NUMBERS | _SERIES).items()
+    for name, measure in (_with_corrected(_NUMBERS) | _SERIES).items()
 } | {
     "avalanche.operations": Measure("operations that are layers", None, "By kind."),
     "avalanche.left_out": Measure("operations that are none"),

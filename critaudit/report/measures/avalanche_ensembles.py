@@ -11,9 +11,9 @@ _NUMBERS = {
     "fixed_strength": Measure("strength by theory", "s*", "Where the mean field of infinite width settles."),
     "widom_sigma_w": Measure("Widom line at this σ_b", "σ_w", "Where χ_s is largest."),
     "edge_sigma_w": Measure("edge of chaos at this σ_b", "σ_w", "Where χ₁ = 1."),
-    "limit_tau": Measure("excess size exponent, N → ∞", "τ", "Weighted straight line in 1/N."),
-    "limit_alpha": Measure("duration exponent, N → ∞", "α"),
-    "limit_slope": Measure("excess size against duration, N → ∞", "1/σνz"),
+    "limit_tau": Measure("excess size exponent, corrected, N → ∞", "τ", "Weighted straight line in 1/N."),
+    "limit_alpha": Measure("duration exponent, corrected, N → ∞", "α"),
+    "limit_slope": Measure("excess size against duration, corrected, N → ∞", "1/σνz"),
 }
 
 _SERIES = {

@@ -43,8 +43,9 @@ def verdict(
     mismatch: Estimate | None = HOLDS,
 ) -> Verdict:
     return judge(
-        duration, size, clusters=clusters, classes=classes, nulls=nulls, silent_nulls=silent, mismatch=mismatch
-    )
+        duration, size, clusters=clusters, classes=classes, nulls=nulls, silent_nulls=silent, mismatch=mismatch,
+        centre=np.array([1.51, 2.02, 2.04]),
+    )  # fmt: skip
 
 
 def with_range(law: PowerLaw, low: float, high: float, available: float) -> PowerLaw:
@@ -104,8 +105,17 @@ def test_given_random_walk_exponents_when_judged_then_the_caution_is_there() -> 
 
 
 def test_given_a_violated_relation_when_judged_then_it_is_told() -> None:
-    assert "violated" in verdict(mismatch=Estimate(0.5, (0.3, 0.7), 0.5, 0.1)).text
+    told = verdict(mismatch=Estimate(0.5, (0.3, 0.7), 0.45, 0.1)).text
+    assert "violated (mismatch 0.45, of the plain fits 0.50, at least 0.30)" in told
     assert "could not be tested" in verdict(mismatch=None).text
+
+
+def test_given_exponents_that_are_compared_when_judged_then_the_text_says_which_they_are() -> None:
+    same = distance_to("a linear network", (1.5, 2.0, 2.0), np.array([1.5, 2.0, 2.0]), ERRORS)
+    nowhere = class_distances(np.array([1.9, 2.4, 1.5]), ERRORS)
+    for found in (verdict(), verdict(nulls=(same,)), verdict(classes=nowhere)):
+        assert "corrected for scaling, τ = 1.51, α = 2.02, 1/σνz = 2.04, and not those of the plain fits" in found.text
+    assert "corrected" not in verdict(clusters=3).text
 
 
 @pytest.mark.parametrize(
