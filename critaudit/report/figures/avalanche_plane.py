@@ -16,6 +16,8 @@ from critaudit.report.record import Report
 EXPONENTS = tuple(f"avalanche.{kind}_{name}" for kind in ("cloud", "class") for name in ("tau", "alpha", "slope"))
 
 _DATA, _CLASS = "#d55e00", "#1f7fc4"
+# Sets a mark off from the cloud that it lies in.
+_RING = {"color": "#ffffff", "width": 2}
 _NULLS = ("#7f70d0", "#b07d00", "#c0609a", "#a0693a", "#808080")
 # Of two Gaussian variables, 95 % lie within this many standard deviations; of three, a class within this distance.
 _ELLIPSE, _NOT_EXCLUDED = math.sqrt(5.991), math.sqrt(7.815)
@@ -188,7 +190,7 @@ def _null_marks(report: Report, x: list[float], y: list[float], panel: str) -> l
 def _own_marks(corrected: tuple[float, float], plain: tuple[float, float], panel: str) -> Iterator[dict[str, Any]]:
     """The data's own exponents: the corrected ones, large, and those of the plain fits, small and hollow."""
     for place, name, marker in (
-        (corrected, "corrected for scaling", {"color": _DATA, "size": 12, "symbol": "circle"}),
+        (corrected, "corrected for scaling", {"color": _DATA, "size": 13, "symbol": "circle", "line": _RING}),
         (plain, "plain fits", {"color": _DATA, "size": 9, "symbol": "square-open", "line": {"width": 2}}),
     ):
         if all(map(math.isfinite, place)):
