@@ -67,7 +67,7 @@ def _chi1(j: float, error: float, activation: str | None, layer: LayerInput) -> 
         reason = _NO_ACTIVATION if activation is None else _LINEAR
         reason = _GATE if layer.matrix.kind == "recurrent" else reason
         return {"edge.chi1": not_applicable(reason), "edge.distance": not_applicable(reason)}
-    sigma_b = 0.0 if layer.bias is None else float(np.sqrt(np.mean(np.square(layer.bias, dtype=np.float64))))
+    sigma_b = _sigma_b(layer)
     method = (
         f"χ₁ = σ_w²·E[φ′²] at the fixed point of the layer iterated on itself, φ = {activation}, σ_w² = fan_in·var(W), "
         f"σ_b = {sigma_b:.3g}{' (no bias used)' if layer.bias is None else ''}"
@@ -89,6 +89,14 @@ def _chi1(j: float, error: float, activation: str | None, layer: LayerInput) -> 
     }
 
 
+def _sigma_b(layer: LayerInput) -> float:
+    return 0.0 if layer.bias is None else float(np.sqrt(np.mean(np.square(layer.bias, dtype=np.float64))))
+
+
+def _bias(layer: LayerInput) -> str:
+    return "no bias" if layer.bias is None else f"σ_b = {_sigma_b(layer):.3g}"
+
+
 def _coupling_plane(
     j0: tuple[float, float], j: tuple[float, float], activation: str | None, layer: LayerInput
 ) -> Measurements:
@@ -101,10 +109,12 @@ def _coupling_plane(
         what = "the (J₀, J) boundary is that of square layers; ln χ₁ (edge.distance) says it for other shapes"
         return dict.fromkeys(names, not_applicable(what))
     n = layer.blocks.size
+    sigma_b = _sigma_b(layer)
     try:
-        edge = spin_glass.boundary(j0[0])
-        low, high = sorted(spin_glass.boundary(abs(end)) for end in (abs(j0[0]) - j0[1], abs(j0[0]) + j0[1]))
-        phase = str(spin_glass.phase(j0[0], j[0]))
+        edge = spin_glass.boundary(j0[0], sigma_b)
+        ends = (abs(abs(j0[0]) - j0[1]), abs(j0[0]) + j0[1])
+        low, high = sorted(spin_glass.boundary(end, sigma_b) for end in ends)
+        phase = str(spin_glass.phase(j0[0], j[0], sigma_b))
     except CritauditError as error:
         return dict.fromkeys(names, undetermined(str(error)))
     margin, caveat = j[0] - edge, _NORMALISED if layer.normalised else _no_variance(layer)
@@ -115,7 +125,7 @@ def _coupling_plane(
             edge,
             interval=(low, high),
             n=n,
-            method="J at which a tanh layer of this J₀ is at the edge of chaos (Zhang21, Eq. 5)",
+            method=f"J at which a tanh layer of this J₀ is at the edge of chaos (Zhang21, Eq. 5; {_bias(layer)})",
         ),
         "edge.margin": measured(
             margin,
@@ -124,7 +134,7 @@ def _coupling_plane(
             method="J − J at the boundary; interval from those of J and J₀",
             reason=caveat,
         ),
-        "edge.phase": measured(phase, n=n, method="(J₀, J) against Zhang21's boundary", reason=caveat),
+        "edge.phase": measured(phase, n=n, method="(J₀, J) against the boundary", reason=caveat),
     }
 
 

@@ -56,14 +56,14 @@ def boundary(j0: float, sigma_b: float = 0.0) -> float:
     return _boundary_by_field(strength)
 
 
-def phase(j0: float, j: float) -> Phase:
-    """The phase of a tanh layer at (J₀, J).
+def phase(j0: float, j: float, sigma_b: float = 0.0) -> Phase:
+    """The phase of a tanh layer at (J₀, J), with biases of variance σ_b² as in `boundary`.
 
     `ordered` (paramagnetic): any signal dies out. `ferromagnetic`: ordered around a common non-zero activity.
     `chaotic` (spin glass): above the boundary, nearby signals separate. The boundary itself counts as ordered.
     Raises CritauditError for a negative J or a value that is not finite.
     """
-    if _checked(j, "J", least=0.0) > boundary(j0):
+    if _checked(j, "J", least=0.0) > boundary(j0, sigma_b):
         return "chaotic"
     return "ferromagnetic" if abs(j0) > 1.0 else "ordered"
 

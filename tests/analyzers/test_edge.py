@@ -11,7 +11,7 @@ from torch import nn
 
 import critaudit
 from critaudit.measurement import Measurement
-from critaudit.theory import spin_glass
+from critaudit.theory import gaussian, spin_glass
 
 
 def _edge(weight: torch.Tensor, activation: nn.Module | None) -> dict[str, Measurement]:
@@ -89,3 +89,16 @@ def test_given_layers_far_from_their_edge_then_one_is_not_counted(depth: int, wo
     found = critaudit.audit(nn.Sequential(*parts), only=["edge"], device="cpu").findings
     assert [finding.rule for finding in found] == ["edge.ordered"]
     assert f"{words} activation is known (|ln χ₁| > ln 2;" in found[0].text
+
+
+@pytest.mark.parametrize(("j", "phase"), [(1.15, "ordered"), (1.25, "chaotic")])
+def test_given_a_bias_then_the_boundary_is_where_chi1_is_one(j: float, phase: str) -> None:
+    layer = nn.Linear(100, 100)
+    layer.weight = nn.Parameter(_weight(100, 0.0, j))
+    nn.init.constant_(layer.bias, 0.1)  # its edge is at J = 1.193
+    report = critaudit.audit(nn.Sequential(layer, nn.Tanh()), only=["edge"], device="cpu")
+    found = report.layer_records[0].measurements
+    assert found["edge.phase"].value == phase
+    assert found["edge.boundary"].number == pytest.approx(gaussian.edge_of_chaos(0.1), rel=1e-4)
+    assert ((found["edge.distance"].number or 0.0) > 0) == ((found["edge.margin"].number or 0.0) > 0)
+    assert (phase == "chaotic") == ((found["edge.margin"].number or 0.0) > 0)
