@@ -147,8 +147,9 @@ def j0_j_plane(report: Report) -> Spec:
         [*marks, _guide(j0s, js, "edge of chaos (square tanh layers)")],
         title=f"{wording.plural(len(drawn), 'layer')} by mean (J₀) and spread (J) of their couplings",
         caption="J₀ = N · mean(W), J = √(N · var(W)), N = fan-in. Below the line a network of such layers is ordered, "
-        "above it chaotic. The line holds for square tanh layers with independent weights; it applies to "
-        f"{applies} of these layers (filled marks), the others (open) are shown for comparison.",
+        "above it chaotic. The line holds for square tanh layers with independent weights and no bias (a bias moves a "
+        f"layer's own edge, which is its “spread at the edge”); it applies to {applies} of these layers (filled "
+        "marks), the others (open) are shown for comparison.",
         n=len(drawn),
         left_out=left_out(report, *identifiers),
         height=440,

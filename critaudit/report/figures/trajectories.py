@@ -148,7 +148,8 @@ def path_in_plane(report: Report) -> Spec:
         title=f"The way of {wording.plural(len(shown), 'layer')} through the plane of couplings",
         caption="J₀ = N · mean(W), J = √(N · var(W)); the diamond is the last point. Below the dashed "
         "line a network of such layers is ordered, above it chaotic; the line holds for square tanh layers with "
-        "independent weights, and trained weights are not independent.",
+        "independent weights, and trained weights are not independent. It is drawn without biases: they move a layer's "
+        "own edge, which is its “spread at the edge”.",
         n=len(shown),
         left_out=f"{wording.plural(rest, 'layer')} beyond the first {LINES} not drawn." if rest else "",
         height=440,

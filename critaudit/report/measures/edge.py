@@ -11,10 +11,12 @@ MEASURES = {
         "susceptibility", "χ₁", "Mean squared slope of one layer: below 1 differences shrink, above 1 they grow."
     ),
     "edge.distance": Measure("distance from the edge", "ln χ₁", "Negative on the ordered side, else positive."),
-    "edge.boundary": Measure("spread at the edge", "J at J₀", "J of the (J₀, J) boundary of square tanh layers."),
+    "edge.boundary": Measure("spread at the edge", "J at J₀", "J at which square tanh layers are at the edge."),
     "edge.margin": Measure(
-        "margin to the edge", "J − J at J₀", "Below 0 ordered, above 0 chaotic: Zhang et al. 2021, square tanh layers."
+        "margin to the edge",
+        "J − J at J₀",
+        "Below 0 ordered, above 0 chaotic: Zhang et al. 2021, square tanh layers.",
     ),
-    "edge.phase": Measure("phase", None, "Ordered, ferromagnetic or chaotic, by the (J₀, J) boundary of tanh layers."),
+    "edge.phase": Measure("phase", None, "Ordered, ferromagnetic or chaotic, by the margin of square tanh layers."),
     "edge.distance_mean": Measure("mean distance from the edge", "ln χ₁"),
 }
