@@ -167,6 +167,8 @@ def _one_exponent(name: str, by_width: dict[int, Estimate | None]) -> dict[str, 
         return result | {f"avalanche.limit_{name}": undetermined(reason)}
     limit = extrapolate([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
     said = "errors stretched: the widths do not lie on a line" if limit.stretched else None
+    if len(rows) == 2:
+        said = f"from two widths ({rows[0][0]:.0f} and {rows[1][0]:.0f}): the line is not checked by a third"
     result[f"avalanche.limit_{name}"] = measured(
         limit.limit,
         interval=limit.interval,

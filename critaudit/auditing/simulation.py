@@ -31,13 +31,19 @@ def avalanche_report(
 ) -> Report:
     """Simulate an ensemble and its null models, estimate exponents, and say what they amount to.
 
-    Linear networks of the same size and surrogate paths are always run beside. `widths`: the same at these widths, and
-    exponents extrapolated in 1/N. `mapped`: mean sizes and strengths over (σ_w, σ_b) beside the theory's
-    susceptibility (Gaussian weights only). Raises as `simulate` does, and UsageError for fewer than two widths.
+    Linear networks of the same size and surrogate paths are always run beside. `widths`: the same at these widths and
+    the plan's own, and exponents extrapolated in 1/N. `mapped`: mean sizes and strengths over (σ_w, σ_b) beside the
+    theory's susceptibility (Gaussian weights only). Raises as `simulate` does, and UsageError for fewer than two
+    widths, the plan's own among them.
     """
     started = time.perf_counter()
-    if widths and not 2 <= len(set(widths)) <= _MOST_WIDTHS:
-        raise UsageError(f"{len(set(widths))} widths were given; an extrapolation needs 2 to {_MOST_WIDTHS} of them")
+    if widths:
+        widths = sorted({*widths, plan.width})
+        if not 2 <= len(widths) <= _MOST_WIDTHS:
+            raise UsageError(
+                f"{wording.plural(len(widths), 'width')} would be simulated, {plan.width} among them; an extrapolation "
+                f"needs 2 to {_MOST_WIDTHS}, and 3 or more for a check of its line"
+            )
     if mapped and plan.alpha != 2.0:
         raise UsageError("a map over sigma_w and sigma_b is made for Gaussian weights; leave out --map or --alpha")
     simulation = plan.run(progress=progress)
@@ -46,7 +52,7 @@ def avalanche_report(
     held = crackling.measurements(found, depth=simulation.depth, nulls=nulls)
     held |= place_in_theory(plan)
     if widths:
-        held |= over_widths(plan, sorted(set(widths)), {plan.width: found}, progress)
+        held |= over_widths(plan, widths, {plan.width: found}, progress)
     if mapped:
         held |= over_scales(plan, progress)
     return report_without_model(

@@ -36,7 +36,7 @@ from critaudit.cli.audit import check_gates, check_writable, finish, output_opti
     show_default=True,
     help="Weights drawn for each input; for each network; for each network and shared by its layers.",
 )
-@click.option("--widths", help="Several widths, by commas, to extrapolate exponents to infinite width.")
+@click.option("--widths", help="More widths, by commas; exponents are extrapolated from these and --width.")
 @click.option("--map", "mapped", is_flag=True, help="Map mean sizes and strengths over σ_w and σ_b beside theory.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N for quenched networks.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads.  [default: one per core]")

@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from critaudit.auditing import ensembles
+from critaudit.analyzers.crackling import series
+from critaudit.auditing import ensembles, simulation
 from critaudit.auditing.ensembles import Plan
 from critaudit.auditing.simulation import avalanche_report
 from critaudit.errors import CritauditError, UsageError
+from critaudit.laws.crackling.results import Estimate
+from critaudit.measurement import Measurement
 from critaudit.report import Report
 from critaudit.theory import gaussian, levy
 
@@ -25,7 +28,7 @@ def report() -> Report:
         patch.setattr(ensembles, "_MAP_BIASES", (0.0, 0.1, 3))
         patch.setattr(ensembles, "_MAP_PATHS", 50)
         patch.setattr(ensembles, "_LEAST_DECADES", 0.3)
-        return avalanche_report(SMALL, widths=[40, 60], mapped=True)
+        return avalanche_report(SMALL, widths=[60], mapped=True)
 
 
 def test_given_a_plan_when_reported_then_the_record_is_a_simulation_with_verdict_nulls_and_settings(
@@ -58,8 +61,34 @@ def test_given_several_widths_when_extrapolated_then_series_and_limits_are_there
         if limit.status == "measured":
             assert limit.interval[0] < limit.number < limit.interval[1]
             assert len(report.model[f"avalanche.width_{name}"].value) == limit.n
+            assert "from two widths (40 and 60)" in str(limit.reason)
         else:
             assert limit.reason
+
+
+def test_given_widths_when_extrapolated_then_the_main_one_is_among_them_and_three_are_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[int]] = []
+
+    def exponents(plan: Plan, widths: list[int], *_: object) -> dict[str, Measurement]:
+        asked.append(list(widths))
+        held = {width: Estimate(1.5, (1.4, 1.6), 1.5 - 1.0 / width, 0.01, unstretched=(1.4, 1.6)) for width in widths}
+        return ensembles._one_exponent("tau", held) | {"avalanche.width_values": series(widths)}
+
+    monkeypatch.setattr(simulation, "over_widths", exponents)
+    few = replace(SMALL, inputs=10, depth=10)
+    three = avalanche_report(few, widths=[20, 10, 20])
+    two = avalanche_report(few, widths=[20])
+
+    assert asked == [[10, 20, 40], [20, 40]]
+    assert three.provenance.settings["widths"] == [10, 20, 40]
+    assert (three.model["avalanche.limit_tau"].n, three.model["avalanche.limit_tau"].reason) == (3, None)
+    assert "not checked by a third" in str(two.model["avalanche.limit_tau"].reason)
+    for report in (three, two):
+        assert report.model["avalanche.limit_tau"].number == pytest.approx(1.5)
+        title = report.figures.spec("avalanche_widths")["layout"]["title"]["text"]
+        assert ("unchecked" in title) == (report is two)
 
 
 def test_given_bent_curves_when_extrapolated_then_there_is_no_limit_and_no_figure() -> None:
@@ -125,7 +154,7 @@ def test_given_place_in_theory_when_it_does_not_exist_then_a_reason_stands_there
 @pytest.mark.parametrize(
     ("plan", "more", "word"),
     [
-        (SMALL, {"widths": [40]}, "two|2 to"),
+        (SMALL, {"widths": [40]}, "1 width would .* 2 to"),
         (SMALL, {"widths": list(range(30, 60))}, "2 to"),
         (replace(SMALL, alpha=1.5), {"mapped": True}, "Gaussian"),
         (replace(SMALL, alpha=1.5, activation="relu"), {}, "unbounded"),

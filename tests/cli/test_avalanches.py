@@ -50,7 +50,7 @@ def test_given_quiet_when_simulated_then_only_paths_are_printed_and_findings_dec
     ("arguments", "words"),
     [
         (("--widths", "a,b"), "whole numbers"),
-        (("--widths", "50"), "2 to"),
+        (("--widths", "40"), "2 to"),
         (("--ensemble", "annealed"), "annealed"),
         (("--activation", "nothing"), "not known"),
         (("--alpha", "1.5", "--activation", "relu"), "unbounded"),

@@ -34,7 +34,8 @@ def avalanche_widths(report: Report) -> Spec:
         limit = report.model.get(f"avalanche.limit_{name}")
         if limit is not None and limit.number is not None and limit.interval is not None:
             traces.append(_limit(limit.number, limit.interval, label, colour, symbol))
-            said.append(f"{label.rpartition(', ')[2]} = {wording.number(limit.number)}")
+            unchecked = " (from two widths, unchecked)" if limit.n == 2 else ""
+            said.append(f"{label.rpartition(', ')[2]} = {wording.within(limit.number, limit.interval)}{unchecked}")
     told = f": {', '.join(said)} for N → ∞" if said else ""
     count = len(_series(report, "width_values"))
     reach = 1.0 / min(_series(report, "width_values"), default=1.0)
@@ -42,7 +43,8 @@ def avalanche_widths(report: Report) -> Spec:
         traces,
         title=f"Exponents corrected for scaling at {wording.plural(count, 'width')}{told}",
         caption="Each exponent corrected for scaling, and its 95 % interval over clusters. Open marks at the "
-        "left are limits for infinite width, from a weighted straight line in 1/N. A width without a power law over "
+        "left are limits for infinite width, from a weighted straight line in 1/N, which two widths cannot check. "
+        "A width without a power law over "
         "a decade is left out. All widths have the same depth and inputs of the same strength; where no weight scale "
         "was given, each has that of its own edge of chaos.",
         n=count,
