@@ -114,7 +114,7 @@ class Monitor:
                 raise UsageError(f"{label} is {size}; a number of samples from 1 on is expected, or None")
         if dataset_size is not None and batch_size is not None and batch_size > dataset_size:
             raise UsageError(
-                f"batch_size is {batch_size}, more than the {dataset_size} samples of dataset_size; give the "
+                f"batch_size is {batch_size}, more than dataset_size, which is {dataset_size}; give the "
                 "number of training samples and the number of those per optimizer step"
             )
         schedule = Schedule(every, KINDS if spectra else KINDS[:-1])

@@ -379,7 +379,7 @@ def test_what_cannot_be_followed_is_said_in_one_line():
         ({"every": 0}, "from 1 on"),
         ({"every": {"colours": 3}}, "no kind of measurement"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"batch_size": 9}, "more than the 8 samples"),
+        ({"batch_size": 9}, "more than dataset_size, which is 8"),
         ({"optimizer": torch.optim.SGD(mlp().parameters(), lr=0.1)}, r"none of its 8 parameters .* \(a Sequential\)"),
     ):
         options = {"model": model, "optimizer": optimizer, "dataset_size": 8, "batch_size": 4, "quiet": True} | wrong
