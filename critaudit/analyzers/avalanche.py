@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,9 +60,16 @@ def _network(view: ModelView, settings: Settings, _: Sequence[Layer]) -> Network
         coarse = weight_layers(paths)
         nulls = {name: weight_layers(null) for name, null in nulls.items()}
     except CritauditError as failure:
-        return NetworkMeasurements(model=model | {f"{WEIGHTS}verdict": not_applicable(str(failure))})
+        model[f"{WEIGHTS}verdict"] = not_applicable(str(failure))
+        return NetworkMeasurements(model=_counted(model, followed.method))
     model |= at_threshold(coarse, nulls, 0, WEIGHTS, seed=settings.seed)
-    return NetworkMeasurements(model=model)
+    return NetworkMeasurements(model=_counted(model, followed.method))
+
+
+def _counted(model: Measurements, method: str) -> Measurements:
+    """The same with what became of the inputs beside each number of paths."""
+    paths = [f"{prefix}paths" for prefix in (*THRESHOLDS.values(), WEIGHTS)]
+    return model | {name: replace(model[name], method=method) for name in paths if name in model}
 
 
 def at_threshold(paths: Paths, nulls: dict[str, Paths], n: float, prefix: str, *, seed: int = 0) -> Measurements:
@@ -136,15 +144,15 @@ def _find(_: Sequence[Layer], model: Measurements) -> Iterator[Finding]:
     verdict = model.get("avalanche.verdict")
     if verdict is None or verdict.status != "measured":
         return
-    number, paths = model["avalanche.number"].number or 0, model["avalanche.paths"].number or 0
+    number, paths = model["avalanche.number"].number or 0, model["avalanche.paths"]
     coarse = model.get("avalanche.weights.verdict")
     beside = ""
     if coarse is not None and coarse.status == "measured":
         same = " too" if coarse.value == verdict.value else ""
         beside = f" Counted in weight layers only: {coarse.value}{same}."
     text = (
-        f"{verdict.reason}{beside} Seen in {plural(int(number), 'avalanche')} on {plural(int(paths), 'path')} at "
-        f"thresholds of mean strength; {_CONDITIONAL}."
+        f"{verdict.reason}{beside} Seen in {plural(int(number), 'avalanche')} on "
+        f"{plural(int(paths.number or 0), 'path')} at thresholds of mean strength ({paths.method}); {_CONDITIONAL}."
     )
     yield from crackling.findings(model, text)
 

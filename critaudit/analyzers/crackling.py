@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from critaudit.laws.crackling.results import ClassDistance, Crackling, Estimate, PowerLaw, SizeScaling, VerdictKind
+from critaudit.laws.crackling.verdict import too_shallow
 from critaudit.measurement import Measurement, measured, undetermined
 from critaudit.report.record import Finding, Severity
 from critaudit.report.wording import within
@@ -114,15 +115,16 @@ def series(values: ArrayLike) -> Measurement:
 def _numbers(found: Crackling, depth: int) -> dict[str, Measurement]:
     total, excess = found.total, found.excess
     n, paths = found.avalanches, max(found.paths, 1.0)
+    no_tau, no_tau_excess, no_alpha = (_why_not(law, depth) for law in (total.size, excess.size, found.duration))
     no_slope = "durations spread too little for a slope"
     result = {
         "verdict": measured(
             VERDICTS[found.verdict.kind], n=round(n), method="excess sizes and durations, beside null models",
             reason=found.verdict.text,
         ),
-        **both("tau", total.size.exponent, total.size.reason, n=_inside(total.size), method=_FIT),
-        **both("tau_excess", excess.size.exponent, excess.size.reason, n=_inside(excess.size), method=_FIT),
-        **both("alpha", found.duration.exponent, found.duration.reason, n=_inside(found.duration), method=_FIT),
+        **both("tau", total.size.exponent, no_tau, n=_inside(total.size), method=_FIT),
+        **both("tau_excess", excess.size.exponent, no_tau_excess, n=_inside(excess.size), method=_FIT),
+        **both("alpha", found.duration.exponent, no_alpha, n=_inside(found.duration), method=_FIT),
         **both("slope", _slope(total), no_slope, n=n, method=_SLOPE),
         **both("slope_excess", _slope(excess), no_slope, n=n, method=_SLOPE),
         **both(
@@ -158,6 +160,11 @@ def _numbers(found: Crackling, depth: int) -> dict[str, Measurement]:
     if found.verdict.classes:
         result["classes"] = measured(found.verdict.classes, method="Mahalanobis distance, p ≥ 0.05")
     return result
+
+
+def _why_not(law: PowerLaw, depth: int) -> str:
+    """Why there is no exponent: first what no further avalanche would change."""
+    return "; ".join(filter(None, (too_shallow(depth), law.reason))) if law.fit is None else law.reason
 
 
 def _inside(law: PowerLaw) -> float:

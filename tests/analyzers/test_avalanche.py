@@ -61,6 +61,7 @@ def test_given_a_network_then_everything_is_reported_at_three_thresholds(view: M
     for prefix in THRESHOLDS.values():
         assert model[f"{prefix}verdict"].status == "measured"
         assert model[f"{prefix}paths"].value == 900
+        assert "900 inputs and 300 others for the thresholds" in str(model[f"{prefix}paths"].method)
         assert model[f"{prefix}depth"].value == 60
         assert "this one network" in str(model[f"{prefix}clusters"].method)
     shares = [model[f"{prefix}none_share"].number for prefix in ("avalanche.n-1.", "avalanche.", "avalanche.n1.")]
@@ -74,6 +75,8 @@ def test_given_a_network_then_everything_is_reported_at_three_thresholds(view: M
     # AND one finding, which claims nothing that the verdict does not
     (finding,) = [one for one in report.findings if one.rule == "avalanche.verdict"]
     assert str(model["avalanche.verdict"].reason) in finding.text
+    # AND says what became of the inputs where it counts the paths
+    assert "900 paths at thresholds of mean strength (900 inputs and 300 others for the thresholds" in finding.text
     assert "critical" not in finding.text.replace("no critical point", "")
     assert finding.caveat is not None
     json.loads(json.dumps([held.value for held in model.values()], allow_nan=False))
@@ -117,6 +120,20 @@ def test_given_a_network_that_cannot_run_then_the_reason_is_kept() -> None:
     assert found.model["avalanche.status"].status == "undetermined"
     assert "forward pass failed" in str(found.model["avalanche.status"].reason)
     assert list(AVALANCHE.find((), found.model)) == []  # type: ignore[misc]
+
+
+def test_given_inputs_and_a_shallow_network_then_the_finding_says_where_inputs_went_and_that_depth_forbids_a_law() -> (
+    None
+):
+    torch.manual_seed(0)
+    layers = [part for _ in range(5) for part in (nn.Linear(20, 20), nn.Tanh())][:-1]
+    inputs = np.random.default_rng(0).standard_normal((100, 20)).astype(np.float32)
+    report = critaudit.audit(critaudit.load(nn.Sequential(*layers)), only=["avalanche"], inputs=inputs)
+    (finding,) = [one for one in report.findings if one.rule == "avalanche.verdict"]
+    assert finding.text.startswith("Too few layers: durations in 9 layers span 0.90 decades at most")
+    assert "500" not in finding.text
+    assert "66 paths at thresholds of mean strength (100 given inputs" in finding.text
+    assert "every third of them for the thresholds" in finding.text
 
 
 def test_given_too_few_operations_then_the_reason_is_kept() -> None:

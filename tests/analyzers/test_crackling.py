@@ -70,6 +70,9 @@ def test_given_too_few_avalanches_when_reported_then_exponents_are_undetermined_
     for name in ("tau", "alpha", "slope", "dcc", "collapse_exponent", "branching_ratio"):
         assert held[f"avalanche.n1.{name}"].status == "undetermined"
         assert held[f"avalanche.n1.{name}"].reason
+    for name in ("tau", "tau_excess", "alpha"):
+        assert str(held[f"avalanche.n1.{name}"].reason).startswith("durations in 10 layers span")
+        assert "3 avalanches are too few" in str(held[f"avalanche.n1.{name}"].reason)
     assert held["avalanche.n1.number"].value == 3
     assert "avalanche.n1.size_fit" not in held
 

@@ -144,6 +144,7 @@ def _scaling(
             nulls=compared,
             silent_nulls=silent,
             mismatch=mismatch,
+            depth=counts.depth,
             centre=centre,
         ),
     )

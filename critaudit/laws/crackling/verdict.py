@@ -102,10 +102,12 @@ def judge(
     nulls: Sequence[ClassDistance],
     silent_nulls: Sequence[str],
     mismatch: Estimate | None,
+    depth: int,
     centre: Array | None = None,
 ) -> Verdict:
     """The verdict, first reason first: no power law, too short a range, too few clusters, nulls, classes.
 
+    `depth` is the number of layers: where it is too small for durations over enough decades, nothing else is asked for.
     `silent_nulls` are null models that were run and gave no power law; `centre` are the corrected (τ, α, 1/σνz) that
     distances were measured from. Nothing is called critical: the text says what is in agreement with what, and on
     which evidence.
@@ -113,7 +115,7 @@ def judge(
     laws = (duration, size)
     if min(law.n for law in laws) < 1:
         return Verdict("undetermined", "No avalanche ended before the last layer: there is nothing to fit.")
-    short = _too_short(laws)
+    short = _too_short(laws, depth)
     if short is not None:
         return short
     beaten = [f"{law.quantity} by {_listed(beaten_by(law))}" for law in laws if beaten_by(law)]
@@ -146,7 +148,18 @@ def judge(
     return found if centre is None else replace(found, text=f"{found.text} {_compared_ones(centre)}")
 
 
-def _too_short(laws: Sequence[PowerLaw]) -> Verdict | None:
+def too_shallow(depth: int) -> str:
+    """Why no power law can be claimed in so few layers, whatever the avalanches; empty where depth allows one."""
+    decades = math.log10(max(depth - 1, 1))
+    if decades >= LEAST_DECADES:
+        return ""
+    return (
+        f"durations in {depth} layers span {decades:.2f} decades at most, and a power law is believed over "
+        f"{LEAST_DECADES} or more, which takes {math.ceil(10**LEAST_DECADES) + 1} layers, whatever the number of inputs"
+    )
+
+
+def _too_short(laws: Sequence[PowerLaw], depth: int) -> Verdict | None:
     missing = [law for law in laws if law.fit is None]
     short = [law for law in laws if law.fit is not None and law.fit.decades < LEAST_DECADES]
     if not missing and not short:
@@ -161,6 +174,10 @@ def _too_short(laws: Sequence[PowerLaw]) -> Verdict | None:
     if rejected:
         which = " and ".join(law.quantity for law in rejected)
         return Verdict("no_power_law", f"No power law: {which} bend wherever the data could show it. {told}")
+    shallow = too_shallow(depth)
+    if shallow:
+        found = "".join(f" {_range_text(law)}" for law in laws if law.fit is not None)
+        return Verdict("insufficient_range", f"Too few layers: {shallow}.{found}")
     return Verdict(
         "insufficient_range",
         f"{told} A power law is believed over {LEAST_DECADES} decades or more in both; that is not reached here.",

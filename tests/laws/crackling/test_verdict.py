@@ -22,6 +22,7 @@ from critaudit.laws.crackling.verdict import (
     is_power_law,
     judge,
     lognormal_drift,
+    too_shallow,
 )
 from critaudit.theory.avalanche_classes import CLASSES
 
@@ -41,10 +42,11 @@ def verdict(
     nulls: tuple[ClassDistance, ...] = (),
     silent: tuple[str, ...] = (),
     mismatch: Estimate | None = HOLDS,
+    depth: int = 1000,
 ) -> Verdict:
     return judge(
         duration, size, clusters=clusters, classes=classes, nulls=nulls, silent_nulls=silent, mismatch=mismatch,
-        centre=np.array([1.51, 2.02, 2.04]),
+        depth=depth, centre=np.array([1.51, 2.02, 2.04]),
     )  # fmt: skip
 
 
@@ -108,6 +110,19 @@ def test_given_a_violated_relation_when_judged_then_it_is_told() -> None:
     told = verdict(mismatch=Estimate(0.5, (0.3, 0.7), 0.45, 0.1)).text
     assert "violated (mismatch 0.45, of the plain fits 0.50, at least 0.30)" in told
     assert "could not be tested" in verdict(mismatch=None).text
+
+
+def test_given_too_few_layers_when_judged_then_depth_is_named_and_no_more_avalanches_are_asked_for() -> None:
+    few = replace(LAW, fit=None, available=0.0, reason="29 avalanches are too few for a fit, which needs 500")
+    found = verdict(few, replace(few, quantity="excess sizes"), depth=9)
+    assert found.kind == "insufficient_range"
+    assert found.text.startswith("Too few layers: durations in 9 layers span 0.90 decades at most")
+    assert "33 layers" in found.text
+    assert "500" not in found.text
+    # What was found is told, and so is what is missing where depth allows it.
+    assert "follow a power law over 0.78 decades" in verdict(with_range(LAW, 1, 6, 0.9), few, depth=9).text
+    assert "500" in verdict(few, few, depth=33).text
+    assert (too_shallow(32) != "", too_shallow(33), too_shallow(2) != "") == (True, "", True)
 
 
 def test_given_exponents_that_are_compared_when_judged_then_the_text_says_which_they_are() -> None:
