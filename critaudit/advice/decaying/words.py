@@ -56,7 +56,7 @@ def _others(advice: WeightDecayAdvice) -> str:
     if not others:
         return ""
     if advice.differ:
-        return f" {plural(others, 'layer')} without advice keep the present decay."
+        return f" The present decay stays for {plural(others, 'layer')} without advice."
     return f" It acts on all parameters, also on {plural(others, 'layer')} of which nothing could be told."
 
 
