@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from critaudit.errors import CritauditError
 from critaudit.report import Advice
-from critaudit.report.wording import interval, number
+from critaudit.report.wording import interval, within
 
 if TYPE_CHECKING:
     from critaudit.advice import WeightDecayAdvice
@@ -29,7 +29,7 @@ def in_short(course: Course) -> str | None:
     if isinstance(found, str) or found.weight_decay.number is None:
         return None
     ends = found.weight_decay.interval
-    return number(found.weight_decay.number, 2) + ("" if ends is None else f" ({interval(ends, 2)})")
+    return within(found.weight_decay.number, ends, 2) + ("" if ends is None else f" ({interval(ends, 2)})")
 
 
 def for_report(course: Course) -> tuple[tuple[Advice, ...], str]:
@@ -42,4 +42,4 @@ def for_report(course: Course) -> tuple[tuple[Advice, ...], str]:
         reason = found.weight_decay.reason or "it is not determined"
         return (), f"No weight decay is advised: {reason.rstrip('.')}."
     between = "" if ends is None else f" ({interval(ends)})"
-    return found.advice_items(), f"Advised weight decay: {number(value)}{between}."
+    return found.advice_items(), f"Advised weight decay: {within(value, ends)}{between}."

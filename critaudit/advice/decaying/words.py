@@ -11,7 +11,7 @@ from critaudit.advice.decaying.layer_decay import LayerDecay
 from critaudit.advice.optimizers import family
 from critaudit.measurement import Measurement
 from critaudit.report import Advice
-from critaudit.report.wording import interval, number, plural
+from critaudit.report.wording import interval, number, plural, within
 
 if TYPE_CHECKING:
     from critaudit.advice.decaying.advising import WeightDecayAdvice
@@ -150,7 +150,7 @@ def _lambda(advice: WeightDecayAdvice) -> str:
 
 def _shown(one: Measurement) -> str:
     ends = "" if one.interval is None else f" ({interval(one.interval)})"
-    return f"{number(one.number or 0.0)}{ends}"
+    return f"{within(one.number or 0.0, one.interval)}{ends}"
 
 
 def _layer(layer: LayerDecay) -> str:
