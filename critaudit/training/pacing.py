@@ -14,7 +14,7 @@ _KEPT = 32
 _WORST = 4.0  # a pause (validation, saving) counts as at most so many usual steps
 # At first, steps 1, 2, 4, … are recorded beyond the share: as long as that costs no more than this part of the time so
 # far and this many seconds. It is paid back: later records wait until all that was spent is within the share.
-_AT_FIRST, _CREDIT = 0.03, 0.1
+_AT_FIRST, _CREDIT = 0.02, 0.05
 # The shares of the training's time that the kinds of measurement may take, well within 2 %: some of what they cost
 # cannot be timed from inside (the slower way through PyTorch's calls, cold caches; `benchmarks/monitor.py`).
 _SHARES = {"weights": 0.006, "tails": 0.003, "spectra": 0.002}
