@@ -60,7 +60,8 @@ class Course:
 
     `dataset_size` S is the number of training samples, `batch_size` B the samples per optimizer step; None where
     nobody said. Then steps cannot be turned into epochs, and D cannot be told. `unit` is what the layers' `steps`
-    count: "epoch" where only epochs were known, and not how many steps they have.
+    count: "epoch" where only epochs were known, and not how many steps they have. `lost` says, once more among the
+    `notes`, what of the training could not be read.
     """
 
     layers: tuple[LayerCourse, ...]
@@ -68,6 +69,7 @@ class Course:
     batch_size: int | None = None
     source: str = ""
     notes: tuple[str, ...] = field(default=())
+    lost: tuple[str, ...] = ()
     unit: Literal["step", "epoch"] = "step"
 
     @property

@@ -112,7 +112,8 @@ def _architecture(subject: Subject) -> ArchitectureRecord:
 
 def _coverage(subject: Subject, parts: Parts) -> Coverage:
     """The model's ledger; of a log or a course, the weights that it followed. Broken parts are problems."""
-    problems = tuple(f"{part}: {reason}" for part, reason in parts.broken.items())
+    lost = () if parts.decay is None else parts.decay.course.lost
+    problems = (*lost, *(f"{part}: {reason}" for part, reason in parts.broken.items()))
     if subject.view is not None:
         held = coverage(subject.view, {})
         return Coverage(held.parameters, held.analysed, held.tensors, (*held.problems, *problems))

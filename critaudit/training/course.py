@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from critaudit.advice.course import Course, LayerCourse
 from critaudit.training.log import read_log
@@ -13,7 +14,8 @@ from critaudit.training.records import Header, LayerNow, Record
 def read_course(path: str | os.PathLike[str]) -> Course:
     """The course in a Monitor's log. Raises CritauditError, in one line, where there is none."""
     log = read_log(path)
-    return course_of(log.header, log.records, source=str(path), notes=(*log.lost, *log.notes))
+    course = course_of(log.header, log.records, source=str(path), notes=(*log.lost, *log.notes))
+    return replace(course, lost=log.lost)
 
 
 def course_of(header: Header, records: Sequence[Record], *, source: str = "", notes: Sequence[str] = ()) -> Course:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from critaudit.cli import main
-from tests.advising.networks import trained
+from critaudit.training import Monitor
+from tests.advising.networks import WIDTH, shallow, trained
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +116,20 @@ def test_its_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "--dataset-size" in done.stdout
+
+
+def test_a_log_with_a_damaged_line_gives_advice_and_the_status_of_a_partial_one(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    net = shallow()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Monitor(net, optimizer, dataset_size=320, batch_size=32, log="run.jsonl", every=1, quiet=True):
+        for _ in range(8):
+            optimizer.zero_grad()
+            net(torch.randn(32, WIDTH)).square().mean().backward()
+            optimizer.step()
+    lines = (tmp_path / "run.jsonl").read_text().splitlines()
+    for place, expected in ((None, 0), (4, 4)):
+        kept = [line[: len(line) // 2] if number == place else line for number, line in enumerate(lines)]
+        (tmp_path / "run.jsonl").write_text("\n".join(kept) + "\n")
+        status, out, _ = run("run.jsonl", "--activation", "tanh", capsys=capsys)
+        assert status == expected
+        assert ("damaged line is left out (line 5)" in out) is (place is not None)
