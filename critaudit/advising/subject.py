@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from critaudit.advice.decaying.gathering import gather, is_log, is_module
+from critaudit.advice.decaying.gathering import gather, is_module
 from critaudit.errors import CritauditError, SourceError, UsageError
+from critaudit.logs import is_log
 from critaudit.model import ModelView
 from critaudit.sources import load
 from critaudit.text import printable

@@ -17,8 +17,8 @@ def render_command(source: Path, output: Path | None, json_path: Path | None) ->
     Exits with 4 where lines of the log are damaged; a last line that is not whole yet is no damage.
     """
     from critaudit.cli.audit import EXIT_PARTIAL, check_writable, write
+    from critaudit.logs import is_log
     from critaudit.report import Report
-    from critaudit.training.log import is_log
 
     target = output or source.with_suffix(".html")
     check_writable(target, json_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from critaudit.errors import CritauditError
+from critaudit.logs import is_log_text
 from critaudit.measurement import Measurement, Status
 from critaudit.report.node import Node
 from critaudit.report.record import (
@@ -74,7 +75,7 @@ def _no_json(text: str, error: Exception) -> str:
     """What the text is instead of one JSON document."""
     if not isinstance(error, json.JSONDecodeError) or error.msg != "Extra data":
         return f"not valid JSON ({error}); is the file complete?"
-    if '"schema":"critaudit.training/' in text[:200]:
+    if is_log_text(text):
         return "this is the log of a training and no report; critaudit render makes one of it"
     where = f"line {error.lineno} column {error.colno}"
     return f"neither a report that critaudit wrote nor a Monitor's log: more follows after a JSON document ({where})"

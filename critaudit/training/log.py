@@ -129,15 +129,6 @@ class LogFile:
             os.ftruncate(self._file, end)
 
 
-def is_log(path: str | os.PathLike[str]) -> bool:
-    """Whether the file begins like a Monitor's log."""
-    try:
-        with Path(path).open("rb") as file:
-            return b'"schema":"critaudit.training/' in file.read(200)
-    except OSError:
-        return False
-
-
 def read_log(path: str | os.PathLike[str]) -> Log:
     """Read a Monitor's log, also while it is being written, or after its writer was killed at any byte.
 

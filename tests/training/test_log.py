@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from critaudit.errors import CorruptFileError, NotAModelError, UsageError
+from critaudit.logs import is_log
 from critaudit.training import read_course, read_log
-from critaudit.training.log import LogFile, is_log
+from critaudit.training.log import LogFile
 from tests.training.networks import follow, mlp, train
 
 # Forks a training for every line that it reads, and waits until somebody kills it: Python starts only once.

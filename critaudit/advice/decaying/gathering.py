@@ -13,6 +13,7 @@ from critaudit.advice.course import Course, LayerCourse, OptimizerSetting
 from critaudit.advice.decaying.checkpoints import Told, checkpoints_in, course_of_checkpoints
 from critaudit.advice.optimizers import renamed, setting_of, settings_of
 from critaudit.errors import UsageError
+from critaudit.logs import is_log
 from critaudit.text import kind_of, printable
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # The log's format belongs to the monitor, which stands above advice: it is found by name when a log is given.
 _LOGS = "critaudit.training"
-_BEGINNING = b'"schema":"critaudit.training/'
 
 
 def gather(
@@ -107,20 +107,11 @@ def _recorded(source: object) -> Course | None:
         if not isinstance(found, Course):
             raise UsageError(f"{kind_of(source)}: its course() gave {kind_of(found)}; a Course is expected")
         return found
-    if isinstance(source, (str, os.PathLike)) and is_log(Path(source)):
+    if isinstance(source, (str, os.PathLike)) and is_log(source):
         read: Any = import_module(_LOGS).read_course
         course: Course = read(source)
         return course
     return None
-
-
-def is_log(path: Path) -> bool:
-    """Whether this file is a Monitor's log."""
-    try:
-        with path.open("rb") as file:
-            return _BEGINNING in file.read(200)
-    except OSError:
-        return False
 
 
 def _paths(source: object) -> list[Path]:
