@@ -8,15 +8,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from tests.threads import one_thread as one_thread
 from tests.training.networks import OPEN
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_no_rest() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _no_rest() -> Iterator[None]:
     yield
-    torch.set_num_threads(before)
     _close_all()
     # What a test let go of goes with its optimizer, at the next collection.
     if torch.nn.modules.module._global_forward_hooks:
