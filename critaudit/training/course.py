@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 from critaudit.advice.course import Course, LayerCourse
 from critaudit.training.log import read_log
@@ -14,12 +13,21 @@ from critaudit.training.records import Header, LayerNow, Record
 def read_course(path: str | os.PathLike[str]) -> Course:
     """The course in a Monitor's log. Raises CritauditError, in one line, where there is none."""
     log = read_log(path)
-    course = course_of(log.header, log.records, source=str(path), notes=(*log.lost, *log.notes))
-    return replace(course, lost=log.lost)
+    return course_of(log.header, log.records, source=str(path), notes=log.notes, lost=log.lost)
 
 
-def course_of(header: Header, records: Sequence[Record], *, source: str = "", notes: Sequence[str] = ()) -> Course:
-    """Layers that are trained, each at the recorded steps at which its spread was finite."""
+def course_of(
+    header: Header,
+    records: Sequence[Record],
+    *,
+    source: str = "",
+    notes: Sequence[str] = (),
+    lost: Sequence[str] = (),
+) -> Course:
+    """Layers that are trained, each at the recorded steps at which its spread was finite.
+
+    `lost` says what of the training could not be read; it stands before the `notes`.
+    """
     return Course(
         layers=tuple(
             layer for place in range(len(header.layers)) if (layer := _layer(header, records, place)) is not None
@@ -27,7 +35,8 @@ def course_of(header: Header, records: Sequence[Record], *, source: str = "", no
         dataset_size=header.dataset_size,
         batch_size=header.batch_size,
         source=source or header.name,
-        notes=tuple(notes),
+        notes=(*lost, *notes),
+        lost=tuple(lost),
     )
 
 

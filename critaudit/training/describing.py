@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,15 @@ from critaudit.training.records import Header
 
 if TYPE_CHECKING:
     import torch
+
+
+def data_sizes(samples: object, per_step: int | None) -> tuple[int | None, int | None]:
+    """Training samples in a data set, and those per optimizer step, of which a loader may ask for more than there are.
+
+    None where it is not known.
+    """
+    total = len(samples) if isinstance(samples, Sized) else None
+    return total, per_step if total is None or per_step is None else min(per_step, total)
 
 
 def header_of_training(

@@ -6,10 +6,11 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Any
 
 from critaudit.errors import UnavailableError, UsageError
+from critaudit.training.describing import data_sizes
 from critaudit.training.monitor import Monitor
 
 
@@ -114,8 +115,5 @@ def _sizes(trainer: Any) -> tuple[int | None, int | None]:
     loader = trainer.train_dataloader
     samples = getattr(loader, "dataset", None)
     batch = getattr(loader, "batch_size", None)
-    total = len(samples) if isinstance(samples, Sized) else None
     per_step = None if batch is None else int(batch) * trainer.accumulate_grad_batches * trainer.world_size
-    if total is not None and per_step is not None:
-        per_step = min(per_step, total)  # a loader may ask for more samples than there are
-    return total, per_step
+    return data_sizes(samples, per_step)

@@ -214,7 +214,8 @@ class Monitor:
         """The training so far as advice takes it: J₀ and J² of the trained layers along the steps, and settings."""
         from critaudit.training.course import course_of
 
-        return course_of(self.journal.header, self.journal.records, notes=(*self.journal.lost, *self.journal.notes))
+        journal = self.journal
+        return course_of(journal.header, journal.records, notes=journal.notes, lost=journal.lost)
 
     def advice(self) -> WeightDecayAdvice:
         """Which weight decay keeps the layers at their edge of chaos: `critaudit.advice.weight_decay(monitor)`."""

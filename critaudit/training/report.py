@@ -99,7 +99,7 @@ def report_of(
     """
     started = time.perf_counter()
     layers = layers_of(header.layers, records, _decays_differ(records, changes))
-    advice, said = for_report(course_of(header, records, notes=(*lost, *notes)))
+    advice, said = for_report(course_of(header, records, notes=notes, lost=lost))
     model = {
         **_model(header, records, changes, order),
         "trajectory.summary": measured((*_sentences(header, records, layers), said)),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sized
 from typing import Any
 
 from critaudit.errors import UnavailableError
+from critaudit.training.describing import data_sizes
 from critaudit.training.monitor import Monitor
 
 try:
@@ -34,11 +34,11 @@ class MonitorCallback(_Base):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Weights and optimizer are in place, also those of a checkpoint."""
         samples = getattr(kwargs.get("train_dataloader"), "dataset", None)
-        total = len(samples) if isinstance(samples, Sized) else None
         per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        dataset_size, batch_size = data_sizes(samples, per_step)
         options = {
-            "dataset_size": total,
-            "batch_size": per_step if total is None else min(per_step, total),  # the last batch may be all there is
+            "dataset_size": dataset_size,
+            "batch_size": batch_size,
             "start": state.global_step,
             **self._options,
         }

@@ -129,7 +129,7 @@ def _scaling(
         collapse=shapes,
         collapse_exponent=_collapse_estimate(shapes, clusters),
         relation=relation,
-        corrected_relation=None if centre is None or not centre[0] > 1.0 else float((centre[1] - 1) / (centre[0] - 1)),
+        corrected_relation=None if centre is None else _relation(centre),
         mismatch=mismatch,
         centre=centre,
         covariance=covariance,
@@ -172,7 +172,7 @@ def _joint(
     if taus is None or alphas is None or slope is None:
         return None, None, None, None, None
     pure = np.stack([taus[:, 0], alphas[:, 0], slope.slopes], axis=1)
-    relation = float((pure[0, 1] - 1.0) / (pure[0, 0] - 1.0)) if pure[0, 0] > 1.0 else None
+    relation = _relation(pure[0])
     corrected = np.stack([taus[:, 1], alphas[:, 1], slope.corrected], axis=1)
     usable = np.all(np.isfinite(corrected[1:]), axis=1)
     mismatch = None
@@ -184,6 +184,11 @@ def _joint(
     if relation is not None:
         mismatch = _mismatch(pure[0], corrected[0], cloud)
     return corrected[0], np.cov(cloud.T), cloud, relation, mismatch
+
+
+def _relation(exponents: Array) -> float | None:
+    """(α − 1)/(τ − 1) of (τ, α, …); None where τ is not above 1, where it has no value."""
+    return float((exponents[1] - 1.0) / (exponents[0] - 1.0)) if exponents[0] > 1.0 else None
 
 
 def _mismatch(pure: Array, corrected: Array, cloud: Array) -> Estimate:
