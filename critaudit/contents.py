@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from critaudit.tensors import TensorRef
 
 if TYPE_CHECKING:
     from torch import nn
+
+# What a network is run on, batch first: numbers, or token ids.
+InputArray: TypeAlias = NDArray[np.float32] | NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

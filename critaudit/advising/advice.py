@@ -56,8 +56,7 @@ class Advice:
         if self.initialisation is not None:
             parts.append(f"initialisation: {self.initialisation.chosen.name}")
         if self.weight_decay is not None:
-            value = self.weight_decay.weight_decay.number
-            parts.append("weight decay not determined" if value is None else f"weight decay {value:.3g}")
+            parts.append(self.weight_decay.headline)
         return f"<Advice on {self.report.source.name}: {', '.join(parts)}>"
 
     def _repr_html_(self) -> str:

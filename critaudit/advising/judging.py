@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from critaudit.advice.initial.passes import LOST
 from critaudit.advising.starting import loss_of
 from critaudit.report import Advice, Finding
 from critaudit.report.wording import number, plural
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 FEW_LAYERS = 12
 # A factor of signal or gradient over the whole depth that is worth a word.
 _LARGE = math.log(10.0)
-# A factor that makes a network that does not train in the trial a problem.
-_LOST = math.log(100.0)
 # Shares of what the recommended initialisation brings the loss down by: beneath the first a network counts as not
 # training, above the second as training well.
 _NONE, _FAIR = 0.2, 0.5
@@ -82,7 +81,7 @@ def _is_lost(present: Candidate) -> bool:
     """Whether signals or gradients change over the depth by a factor that no learning rate makes up for."""
     seen = present.passes
     totals = () if seen is None else (seen.gradient_total, seen.signal_total)
-    return not _finite(present) or any(total is not None and abs(total) / 2.0 > _LOST for total in totals)
+    return not _finite(present) or any(total is not None and abs(total) / 2.0 > LOST for total in totals)
 
 
 def _why(present: Candidate) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from critaudit.errors import UsageError
+from critaudit.init.arguments import does_not_run
 
 if TYPE_CHECKING:
     import torch
@@ -157,11 +158,7 @@ def _work(module: nn.Module, arguments: tuple[Any, ...]) -> float:
         with torch.no_grad():
             network(*first)
     except Exception as error:  # a forward pass is foreign code
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"{type(module).__name__} does not run on the inputs ({type(error).__name__}: {text}); give inputs as its "
-            "forward takes them"
-        ) from error
+        raise does_not_run(module, error) from error
     return max(total, 1.0) / max(len(first[0]), 1)
 
 

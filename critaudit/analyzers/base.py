@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from critaudit.contents import InputArray
 from critaudit.laws.comparison import EntryLaws, compare_entry_laws
 from critaudit.laws.moments import Moments, moments
 from critaudit.laws.stable import StableFit, fit_stable
@@ -28,7 +29,7 @@ class Settings:
     seed: int = 0
     device: str = "cpu"
     activation: str | None = None
-    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None
+    inputs: InputArray | None = None
     samples: int = 16
 
 

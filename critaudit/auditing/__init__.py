@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from critaudit import processors
 from critaudit.analyzers import ANALYZERS, select
@@ -20,6 +19,7 @@ from critaudit.auditing.decay import saved_decay
 from critaudit.auditing.network import measure_network
 from critaudit.auditing.provenance import provenance
 from critaudit.auditing.weights import measure_weights
+from critaudit.contents import InputArray
 from critaudit.errors import UsageError
 from critaudit.model import ModelView
 from critaudit.report import SEVERITIES, ArchitectureRecord, Report, SourceRecord
@@ -34,7 +34,7 @@ def audit(
     source: Source | ModelView,
     *,
     arch: str | None = None,
-    inputs: str | os.PathLike[str] | NDArray[np.float32] | NDArray[np.int64] | None = None,
+    inputs: str | os.PathLike[str] | InputArray | None = None,
     only: Iterable[str] | None = None,
     activation: str | None = None,
     device: str = "auto",
@@ -114,9 +114,7 @@ def _activation(given: str | None, view: ModelView) -> str | None:
     return given
 
 
-def _inputs(
-    inputs: str | os.PathLike[str] | NDArray[np.float32] | NDArray[np.int64] | None, view: ModelView
-) -> NDArray[np.float32] | NDArray[np.int64] | None:
+def _inputs(inputs: str | os.PathLike[str] | InputArray | None, view: ModelView) -> InputArray | None:
     if inputs is None or isinstance(inputs, np.ndarray):
         return inputs
     from critaudit.dynamics.inputs import load_inputs

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from critaudit.contents import Runnable
+from critaudit.contents import InputArray, Runnable
 from critaudit.dynamics.hooks import Trace, first_signal, hook, own_tensors, strength_of, weight_layers
 from critaudit.dynamics.running import CannotRunError, Running, running
 
@@ -70,14 +69,14 @@ class Signal:
 def signal(
     runnable: Runnable,
     *,
-    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
+    inputs: InputArray | None = None,
     samples: int = 64,
     seed: int = 0,
     device: str = "cpu",
 ) -> Signal:
     """Run the network on `inputs` (batch first), or on `samples` calibrated Gaussian ones, and measure every layer.
 
-    Samples pass one at a time, so that the norm is one sample's whatever the layout of a layer's output (time first,
+    InputArray pass one at a time, so that the norm is one sample's whatever the layout of a layer's output (time first,
     windows, proposals). Only norms are kept. The caller's random state is left as it was, and a network that
     cannot be run gives a `reason`, never an exception; UsageError is raised for a device or inputs that cannot be used.
 

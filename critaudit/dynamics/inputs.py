@@ -1,4 +1,4 @@
-"""Samples from files, made ready for a network: arrays, images and the MNIST family's IDX files."""
+"""InputArray from files, made ready for a network: arrays, images and the MNIST family's IDX files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.contents import Preprocessing
+from critaudit.contents import InputArray, Preprocessing
 from critaudit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def load_inputs(
     *,
     limit: int = MAX_SAMPLES,
     tokens: bool = False,
-) -> NDArray[np.float32] | NDArray[np.int64]:
+) -> InputArray:
     """The first `limit` samples of a file or folder, batch first, as a network with this `preprocessing` wants them.
 
     Floating-point arrays (.npy; .npz with one array or one called x, inputs or images) are taken as they are; bytes

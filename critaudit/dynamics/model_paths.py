@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from critaudit.contents import Runnable
+from critaudit.contents import InputArray, Runnable
 from critaudit.dynamics.operations import NetworkPaths, Samples, linear_paths, network_paths, of_strength, watch
 from critaudit.dynamics.operations.norms import whole_strength
 from critaudit.dynamics.running import CannotRunError, Running, running
@@ -47,7 +44,7 @@ class ModelPaths:
 def model_paths(
     runnable: Runnable,
     *,
-    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
+    inputs: InputArray | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> ModelPaths:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from critaudit.contents import Runnable
+from critaudit.contents import InputArray, Runnable
 from critaudit.dynamics.calibrated import SampleKind, sample_kinds, takes_tokens
 from critaudit.dynamics.hooks import undisturbed
 from critaudit.errors import CritauditError, UsageError
@@ -66,7 +66,7 @@ class Running:
 def running(
     runnable: Runnable,
     *,
-    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
+    inputs: InputArray | None = None,
     samples: int = 16,
     seed: int = 0,
     device: str = "cpu",
@@ -111,7 +111,7 @@ def _fed(
     module: nn.Module,
     runnable: Runnable,
     place: torch.device,
-    inputs: NDArray[np.float32] | NDArray[np.int64] | None,
+    inputs: InputArray | None,
     samples: int,
     seed: int,
 ) -> Running:

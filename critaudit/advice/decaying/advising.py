@@ -59,10 +59,15 @@ class WeightDecayAdvice:
         """Python to copy that sets the decay; a comment that says why there is none where it is not determined."""
         return words.snippet(self)
 
-    def __repr__(self) -> str:
+    @property
+    def headline(self) -> str:
+        """The decay in a few words: "weight decay 0.0012"."""
         value = self.weight_decay.number
-        said = "weight decay not determined" if value is None else f"weight decay {value:.3g}"
-        return f"<WeightDecayAdvice on {self.source}: {said}, {len(self.determined)} of {len(self.layers)} layers>"
+        return "weight decay not determined" if value is None else f"weight decay {value:.3g}"
+
+    def __repr__(self) -> str:
+        layers = f"{len(self.determined)} of {len(self.layers)} layers"
+        return f"<WeightDecayAdvice on {self.source}: {self.headline}, {layers}>"
 
     def describe(self) -> str:
         """The advice and its reasons in plain sentences, one per line."""

@@ -85,8 +85,9 @@ def snippet(advice: WeightDecayAdvice) -> str:
     name = "torch.optim.SGD" if setting is None else _class(setting)
     options = "lr=lr" if setting is None else _options(setting)
     if not advice.differ:
-        others = f"  #{_others(advice)}" if len(advice.layers) > len(layers) else ""
-        return f"optimizer = {name}(model.parameters(), {options}, weight_decay={value:.3g}){others}"
+        said = _others(advice)
+        comment = f"  #{said}" if said else ""
+        return f"optimizer = {name}(model.parameters(), {options}, weight_decay={value:.3g}){comment}"
     # Names may come from a file of anyone's: quoted, they stay names in the code that is copied.
     held = [f"    {json.dumps(layer.layer)}: {layer.weight_decay.number:.3g}," for layer in layers]
     rest = next((layer.present for layer in advice.layers if layer.weight_decay.number is None), layers[0].present)

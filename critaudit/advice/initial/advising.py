@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from critaudit.advice.course import OptimizerSetting
 from critaudit.advice.initial.candidates import Candidate, Recipe, remade, weigh
-from critaudit.advice.initial.passes import Loss
+from critaudit.advice.initial.passes import LOST, Loss
 from critaudit.advice.initial.rates import RateRange, rate_range
 from critaudit.advice.initial.tasks import task_for
 from critaudit.advice.initial.theory import Prediction, predict
@@ -30,9 +30,8 @@ _CLEAR = 2.0
 # Below so many samples the report says that they are few.
 _FEW = 128
 _USUAL_COUNT = 8  # candidates, for whoever shows progress
-# On a stand-in, nothing is told by losses that come down by less than this part of the first one, from present weights
-# behind which no gradient changes by more than this factor over the depth.
-_TOLD, _CALM = 0.05, math.log(100.0)
+# On a stand-in, nothing is told by losses that come down by less than this part of the first one.
+_TOLD = 0.05
 # Of candidates that are as good, the first of these is taken where sharpness does not decide.
 _PREFERRED = ("present", "orthogonal", "gaussian", "stable")
 
@@ -187,7 +186,7 @@ def choose(candidates: list[Candidate], *, stand_in: bool = False, limit: float 
 
 def _is_calm(candidate: Candidate) -> bool:
     total = None if candidate.passes is None else candidate.passes.gradient_total
-    return total is None or abs(total) / 2.0 < _CALM
+    return total is None or abs(total) / 2.0 < LOST
 
 
 def _sharpness(candidate: Candidate) -> float:

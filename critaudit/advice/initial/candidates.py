@@ -105,8 +105,8 @@ def weigh(
 
     First the weights that are there, then orthogonal ones with three sizes of the readout; the best of these sizes is
     that of the others: Gaussian ones, then with biases on the edge of chaos in chains, with residual branches each as
-    strong as the stream in networks that have such, and heavy-tailed ones. The best trial so
-    far is the rival of the next (`trials.hopeless`).
+    strong as the stream in networks that have such, and heavy-tailed ones. The best trial so far is the rival of the
+    next (`trials.hopeless`).
     """
     trying = _Trying(module, task, setting, steps, seed, curvature)
     yield trying.examined(module, "the weights it has", None, None)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+# A factor over the depth, as a logarithm, beyond which a signal or gradient counts as lost.
+LOST = math.log(100.0)
+
 Loss: TypeAlias = Callable[[Any, Any], "torch.Tensor"]
 
 

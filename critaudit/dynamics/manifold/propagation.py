@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from critaudit.contents import Runnable
+from critaudit.contents import InputArray, Runnable
 from critaudit.dynamics.hooks import own_tensors
 from critaudit.dynamics.manifold.geometry import Curve, Geometry, curve_geometry
 from critaudit.dynamics.manifold.passing import Passed, pass_circles
@@ -55,7 +53,7 @@ class Propagation:
 def propagate_circle(
     runnable: Runnable,
     *,
-    inputs: NDArray[np.float32] | NDArray[np.int64] | None = None,
+    inputs: InputArray | None = None,
     points: int | None = None,
     circles: int | None = None,
     seed: int = 0,
