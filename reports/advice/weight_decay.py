@@ -457,10 +457,16 @@ def _draw_growth(panel: Any, growth: Sequence[dict[str, Any]]) -> None:
     panel.legend()
 
 
+def _is_drawn(plan: Plan) -> bool:
+    """Whether a run is one of those whose courses are drawn: SGD, the first seed, the plain controller."""
+    of_interest = plan["study"] in ("grid", "advised", "controller") and not plan.get("share")
+    return bool(of_interest and plan["seed"] == 0 and plan["optimizer"] == "SGD")
+
+
 def _draw_courses(panel: Any, done: Sequence[dict[str, Any]]) -> None:
     for run in done:
         plan = run["plan"]
-        if plan["optimizer"] != "SGD" or plan["seed"] != 0 or plan["study"] == "growth" or plan.get("share"):
+        if not _is_drawn(plan):
             continue
         style = {"advised": ("C3", 2.5), "controller": ("C2", 2.5)}.get(plan["study"], ("0.6", 1.0))
         panel.plot(run["j2"], color=style[0], lw=style[1], label=plan["study"] if plan["study"] != "grid" else None)
@@ -500,7 +506,7 @@ def _draw_plane(panel: Any, done: Sequence[dict[str, Any]]) -> None:
     panel.plot([j0 for j0, _ in edge], [j for _, j in edge], "k--", lw=1, label="edge of chaos")
     for run in done:
         plan = run["plan"]
-        if plan["study"] in ("grid", "advised", "controller") and plan["seed"] == 0 and plan["optimizer"] == "SGD":
+        if _is_drawn(plan):
             style = {"advised": ("C3", 2.5), "controller": ("C2", 2.5)}.get(plan["study"], ("0.7", 1.0))
             panel.plot(run["j0"], [math.sqrt(value) for value in run["j2"]], color=style[0], lw=style[1])
     panel.set(xlabel="J₀ = N·mean(W)", ylabel="J = √(N·var(W))", title="The way in the phase diagram (SGD, seed 0)")
